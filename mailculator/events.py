@@ -1,0 +1,164 @@
+"""What happened, as frozen values.
+
+The core emits them; the log and the metrics are listeners, and nobody else counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mailculator.model import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A claim returned `count` emails, taking `seconds`; an empty poll is one too."""
+
+    store: str
+    pipeline: str
+    count: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """An outcome is on record: one per outcome, the only event of a transition.
+
+    Arguments:
+        outcome: the outcome's name in lower case: sent, failed, retry, …
+        attempt: the number of the try that ended.
+        seconds: from claim to record.
+        age: seconds since the email was created.
+        note: the history's reason.
+    """
+
+    store: str
+    pipeline: str
+    email_id: str
+    outcome: str
+    origin: Status
+    to: Status
+    version: int
+    attempt: int
+    seconds: float
+    age: float
+    note: str | None
+    parked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLost:
+    """The row was not ours any more when its result was to be written (another holder, or deleted)."""
+
+    store: str
+    pipeline: str
+    email_id: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """A working row whose holder let its lease expire went one step back."""
+
+    store: str
+    email_id: str
+    origin: Status
+    to: Status
+    holder: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """`count` terminal rows past their ttl were deleted."""
+
+    store: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCalled:
+    """A verb of a store ended. `error` is None when it worked."""
+
+    store: str
+    op: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpAttempted:
+    """One try at the relay. `result`: sent, deferred, refused, unavailable, lost. `code` 0 = no reply."""
+
+    result: str
+    code: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackAttempted:
+    """One POST. `kind`: sent or failed. `result`: acknowledged, not_ready, refused, unavailable."""
+
+    kind: str
+    result: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerChanged:
+    """A breaker opened or closed. `reason` is the last failure when it opened."""
+
+    name: str
+    open: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineFailed:
+    """A handler raised what it should not have, or a loop died. `fatal` = the process will end."""
+
+    store: str
+    pipeline: str
+    error: str
+    email_id: str | None = None
+    fatal: bool = False
+    traceback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """A milestone of the process: started, stopping, stopped, warning. `fields` are for the log alone."""
+
+    name: str
+    fields: tuple[tuple[str, str | int | float | bool | None], ...] = ()
+
+
+Event = (
+    Claimed
+    | Moved
+    | ClaimLost
+    | Rescued
+    | Purged
+    | StoreCalled
+    | SmtpAttempted
+    | CallbackAttempted
+    | BreakerChanged
+    | PipelineFailed
+    | Lifetime
+)
+Observer = Callable[[Event], None]
+"""Takes an event. It must not block and must not raise."""
+
+
+def fan_out(*observers: Observer) -> Observer:
+    """One observer that passes every event on, in order."""
+
+    def emit(event: Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    return emit
+
+
+def ignore(event: Event) -> None:
+    """The observer of those who watch nothing."""

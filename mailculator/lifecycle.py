@@ -1,0 +1,228 @@
+"""The status machine: stages, outcomes, and the one place that turns an outcome into a move.
+
+::
+
+    ACCEPTED ─▶ INTAKING ─▶ READY ─▶ PROCESSING ─▶ SENT ───▶ CALLING-SENT-CALLBACK ───▶ SENT-ACKNOWLEDGED
+                    └─────▶ INVALID       └──────▶ FAILED ─▶ CALLING-FAILED-CALLBACK ─▶ FAILED-ACKNOWLEDGED
+
+Beside the diagram: every working status goes one step back (retry, rescue, release); INTAKING→FAILED (expired,
+cancelled, or invalid where the setting says that producers hear of it); PROCESSING→INVALID (the id is another store's
+to send); and an operator's requeue. No other move exists, in any store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from mailculator.model import Email, Status
+
+REASON_LIMIT = 1000
+"""Characters of a reason that are kept; what a relay or a callback says beyond that tells nobody anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a pipeline claims, and how it holds it.
+
+    Arguments:
+        name: the pipeline's name, in logs, metrics and the command line.
+        waiting: the status it claims.
+        working: the status a claimed email stands in.
+    """
+
+    name: str
+    waiting: Status
+    working: Status
+
+
+INTAKE = Stage("intake", Status.ACCEPTED, Status.INTAKING)
+SENDER = Stage("sender", Status.READY, Status.PROCESSING)
+SENT_CALLBACK = Stage("sent-callback", Status.SENT, Status.CALLING_SENT_CALLBACK)
+FAILED_CALLBACK = Stage("failed-callback", Status.FAILED, Status.CALLING_FAILED_CALLBACK)
+
+STAGES: tuple[Stage, ...] = (INTAKE, SENDER, SENT_CALLBACK, FAILED_CALLBACK)
+STAGE_BY_WORKING: Mapping[Status, Stage] = MappingProxyType({stage.working: stage for stage in STAGES})
+STAGE_BY_WAITING: Mapping[Status, Stage] = MappingProxyType({stage.waiting: stage for stage in STAGES})
+
+WAITING = frozenset(STAGE_BY_WAITING)
+WORKING = frozenset(STAGE_BY_WORKING)
+TERMINAL = frozenset({Status.INVALID, Status.SENT_ACKNOWLEDGED, Status.FAILED_ACKNOWLEDGED})
+
+MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
+    {
+        Status.ACCEPTED: frozenset({Status.INTAKING}),
+        Status.INTAKING: frozenset({Status.READY, Status.INVALID, Status.FAILED, Status.ACCEPTED}),
+        Status.READY: frozenset({Status.PROCESSING}),
+        Status.PROCESSING: frozenset({Status.SENT, Status.FAILED, Status.INVALID, Status.READY}),
+        Status.SENT: frozenset({Status.CALLING_SENT_CALLBACK}),
+        Status.CALLING_SENT_CALLBACK: frozenset({Status.SENT_ACKNOWLEDGED, Status.SENT}),
+        Status.FAILED: frozenset({Status.CALLING_FAILED_CALLBACK, Status.READY}),
+        Status.CALLING_FAILED_CALLBACK: frozenset({Status.FAILED_ACKNOWLEDGED, Status.FAILED}),
+        Status.INVALID: frozenset({Status.ACCEPTED}),
+        Status.SENT_ACKNOWLEDGED: frozenset({Status.SENT}),
+        Status.FAILED_ACKNOWLEDGED: frozenset({Status.READY}),
+    }
+)
+"""Every move there is. FAILED→READY and all moves out of a terminal status are an operator's requeue alone."""
+
+REQUEUES: Mapping[Status, Status] = MappingProxyType(
+    {
+        Status.INVALID: Status.ACCEPTED,
+        Status.FAILED: Status.READY,
+        Status.FAILED_ACKNOWLEDGED: Status.READY,
+        Status.SENT_ACKNOWLEDGED: Status.SENT,
+    }
+)
+"""Where an operator's requeue leads. The ones to ACCEPTED and READY send anew and raise the generation."""
+
+STAMPS_REACHED = frozenset({Status.SENT, Status.FAILED})
+"""Forward moves into these set `reached_at` from the store's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Intake: the mail is fit to be sent. `domain` is the recipient's, in A-label form; `note` goes to the history."""
+
+    domain: str
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """The mail itself is wrong, for good."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The relay took the mail. `reply` is its answer, for the history."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The mail was not and will not be sent; its producer is told `reason`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The producer answered 2xx. `answer` goes to the history."""
+
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """This try failed and counts. `delay` in seconds until the next."""
+
+    reason: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something around the mail is away; the try does not count. `delay` in seconds until the next."""
+
+    reason: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Nothing was begun: given back as it was, due at once, the try uncounted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Given back and set aside until an operator releases it."""
+
+    reason: str
+
+
+Outcome = Prepared | Invalid | Sent | Failed | Acknowledged | Retry | Wait | Release | Park
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a store is asked to write for one email; the store knows moves, not outcomes.
+
+    Arguments:
+        email: the claim the move rests on (id, status, version, token).
+        to: the new status.
+        note: the history row's reason.
+        reason: the row's new reason; None keeps the one it has.
+        error: the row's new last_error; None clears it.
+        delay: seconds until the row is due.
+        counts: False takes the claim's try back.
+        failing: the row's first failure at this stage is stamped now, unless it was before.
+        park: set aside.
+        domain: the recipient's domain to keep; None keeps what is there.
+    """
+
+    email: Email
+    to: Status
+    note: str | None
+    reason: str | None = None
+    error: str | None = None
+    delay: float = 0.0
+    counts: bool = True
+    failing: bool = False
+    park: bool = False
+    domain: str | None = None
+
+    @property
+    def forward(self) -> bool:
+        """Whether the email leaves its stage (tries start anew), as opposed to going one step back."""
+        return self.to != STAGE_BY_WORKING[self.email.status].waiting
+
+
+def move(email: Email, outcome: Outcome) -> Move:
+    """Turn an outcome into the one move it means for this email.
+
+    Errors: ValueError when the outcome does not exist at the email's stage; that is a bug of a pipeline.
+    """
+    stage = STAGE_BY_WORKING[email.status]
+    result = _move(stage, email, outcome)
+    if result.to not in MOVES[email.status]:
+        raise ValueError(f"{stage.name}: {type(outcome).__name__} cannot follow {email.status}")
+    return result
+
+
+def _move(stage: Stage, email: Email, outcome: Outcome) -> Move:
+    back = stage.waiting
+    match outcome:
+        case Prepared(domain=domain, note=note):
+            return Move(email, Status.READY, note, domain=domain)
+        case Invalid(reason=reason):
+            return Move(email, Status.INVALID, clean(reason), reason=clean(reason))
+        case Sent(reply=reply):
+            return Move(email, Status.SENT, clean(reply))
+        case Failed(reason=reason):
+            return Move(email, Status.FAILED, clean(reason), reason=clean(reason))
+        case Acknowledged(answer=answer):
+            to = Status.SENT_ACKNOWLEDGED if stage is SENT_CALLBACK else Status.FAILED_ACKNOWLEDGED
+            return Move(email, to, clean(answer))
+        case Retry(reason=reason, delay=delay):
+            return Move(email, back, clean(reason), error=clean(reason), delay=delay, failing=True)
+        case Wait(reason=reason, delay=delay):
+            # A callback that is away for the configured age is parked; a relay that is away blames no mail, ever.
+            ages = stage in (SENT_CALLBACK, FAILED_CALLBACK)
+            return Move(email, back, clean(reason), error=clean(reason), delay=delay, counts=False, failing=ages)
+        case Release(reason=reason):
+            return Move(email, back, clean(reason), counts=False)
+        case Park(reason=reason):
+            return Move(email, back, clean(reason), error=clean(reason), failing=True, park=True)
+
+
+def clean(text: str) -> str:
+    """One line of at most REASON_LIMIT characters without control characters: safe in a row, a log and a terminal."""
+    printable = "".join(ch if ch.isprintable() else " " for ch in text[: 4 * REASON_LIMIT])
+    return " ".join(printable.split())[:REASON_LIMIT]

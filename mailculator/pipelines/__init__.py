@@ -1,0 +1,1 @@
+"""The four steps of a mail's way, and the runner that drives them."""

@@ -1,0 +1,47 @@
+"""The backends there are, by name. A new one is one file and one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Protocol, cast
+
+from mailculator.config import Settings
+from mailculator.stores.base import Schema, Store
+
+
+class Backend(Protocol):
+    """What a backend's module offers.
+
+    `open_store` opens the queue; with `service` it is opened as the service does it: the schema is checked first
+    (SchemaError), and a backend for one service process at a time takes its lock (ConfigError when it is held).
+    Without, as the command line does it. StoreUnavailable when the database is away.
+    """
+
+    async def open_store(self, settings: Settings, *, service: bool) -> Store:
+        """Open the queue the settings name."""
+
+    def open_schema(self, settings: Settings) -> Schema:
+        """The schema of the same database."""
+
+
+_MODULES: Mapping[str, str] = MappingProxyType(
+    {
+        "mysql": "mailculator.stores.mariadb",
+        "sqlite": "mailculator.stores.sqlite",
+    }
+)
+
+NAMES: tuple[str, ...] = tuple(_MODULES)
+
+
+def enabled(settings: Settings) -> tuple[str, ...]:
+    """The names of the backends whose pipelines are switched on."""
+    flags = {"mysql": settings.mysql_pipelines_enabled, "sqlite": settings.sqlite_pipelines_enabled}
+    return tuple(name for name in NAMES if flags[name])
+
+
+def backend(name: str) -> Backend:
+    """The backend of that name, imported now. KeyError for a name that is not in NAMES."""
+    return cast(Backend, import_module(_MODULES[name]))

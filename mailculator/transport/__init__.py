@@ -1,0 +1,1 @@
+"""Ways out: the SMTP relay and the producer's callback URL."""

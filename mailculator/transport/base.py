@@ -1,0 +1,64 @@
+"""Transports know mail and HTTP, not statuses. Pipelines import only this."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Who a mail is from and to, as the relay is told (RFC 5321 section 2.3.1).
+
+    Arguments:
+        sender, recipient: addr-specs, the domain in A-label form.
+        smtputf8: a local part needs SMTPUTF8 (RFC 6531).
+    """
+
+    sender: str
+    recipient: str
+    smtputf8: bool = False
+
+
+class Relay(Protocol):
+    """A way to hand mail to an SMTP relay. Safe to use from many tasks at once."""
+
+    async def send(self, envelope: Envelope, message: bytes, *, may_leave: Callable[[], bool]) -> str:
+        """Hand one message over; returns the relay's reply on one line (`250 2.0.0 Ok: queued as 4F1A`).
+
+        Arguments:
+            message: complete, CRLF line ends, not dot-stuffed, no line over 998 octets.
+            may_leave: asked once, right before DATA. When it says no, nothing leaves and LeaseLapsed is raised.
+
+        Errors: RelayUnavailable, RelayDeferred, RelayRefused, RelayLost, LeaseLapsed. A cancelled or timed-out send
+        closes its connection; a failing QUIT or RSET never changes the outcome.
+        """
+
+    async def close(self) -> None:
+        """Say QUIT on idle connections, within a short time, and forget them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a callback URL said.
+
+    Arguments:
+        status: HTTP status.
+        retry_after: seconds it asked to be left alone, if it did.
+        text: the first characters of its body, on one line.
+    """
+
+    status: int
+    retry_after: float | None = None
+    text: str = ""
+
+
+class CallbackClient(Protocol):
+    """A way to call the producer back. Safe to use from many tasks at once."""
+
+    async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """POST `body` to the configured URL. Errors: CallbackUnavailable (network, TLS, time)."""
+
+    async def close(self) -> None:
+        """Close idle connections."""
