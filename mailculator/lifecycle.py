@@ -191,7 +191,8 @@ def move(email: Email, outcome: Outcome) -> Move:
     """
     stage = STAGE_BY_WORKING[email.status]
     result = _move(stage, email, outcome)
-    if result.to not in MOVES[email.status]:
+    stays = isinstance(outcome, Retry | Wait | Release | Park)
+    if result.to not in MOVES[email.status] or stays == result.forward:
         raise ValueError(f"{stage.name}: {type(outcome).__name__} cannot follow {email.status}")
     return result
 

@@ -2,35 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 
+from mailculator import lifecycle
+from mailculator.clock import Clock
 from mailculator.events import BreakerChanged, Observer
+from mailculator.lifecycle import Outcome
 
 
 class Breaker:
     """Counts failures in a row; shared by every pipeline that depends on the same thing.
 
-    While it is open nothing new is claimed but one email, the probe, which is tried again and again under its lease
-    (its handler enlists): so an outage of days moves no rows to and fro. The first success closes it.
+    While it is open one email at most is claimed, the probe: it is tried again and again under its lease, so that an
+    outage of days does not move rows to and fro. The first success closes the breaker.
 
     Arguments:
         name: what it guards, for people: relay, callback.
-        observer: told of every change.
+        probe_every: seconds between two tries of the probe.
+        probe_hold: seconds after which the probe is given back and another email takes its turn.
         threshold: failures in a row that open it.
     """
 
-    def __init__(self, name: str, observer: Observer, *, threshold: int = 5) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        observer: Observer,
+        clock: Clock,
+        probe_every: float,
+        probe_hold: float,
+        threshold: int = 5,
+    ) -> None:
         self.name = name
-        self.reason = ""
         self.is_open = False
         self._observer = observer
+        self._clock = clock
+        self._probe_every = probe_every
+        self._probe_hold = probe_hold
         self._threshold = threshold
         self._failures = 0
         self._probing = False
+        self._halted = asyncio.Event()
         self._listeners: list[Callable[[], None]] = []
 
-    def on_close(self, listener: Callable[[], None]) -> None:
-        """Call `listener` each time it closes (runners claim again at once)."""
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` each time it opens or closes, and when a probe ends (runners look again at once)."""
         self._listeners.append(listener)
 
     def succeeded(self) -> None:
@@ -39,30 +56,49 @@ class Breaker:
         if self.is_open:
             self.is_open = False
             self._observer(BreakerChanged(self.name, open=False, reason=""))
-            for listener in self._listeners:
-                listener()
+            self._tell()
 
     def failed(self, reason: str) -> None:
         """What it guards failed, through no fault of the mail."""
         self._failures += 1
-        self.reason = reason
         if self._failures >= self._threshold and not self.is_open:
             self.is_open = True
             self._observer(BreakerChanged(self.name, open=True, reason=reason))
+            self._tell()
 
     def admits(self, room: int) -> int:
-        """How many of `room` emails may be claimed: all while closed, one while open and nobody probes, else none."""
+        """How many of `room` emails may be claimed: all while closed; while open one, and only if nobody probes."""
         if not self.is_open:
             return room
         return 0 if self._probing else min(room, 1)
 
-    def enlist(self) -> bool:
-        """Become the probe. False when the breaker is closed or another email probes already."""
-        if not self.is_open or self._probing:
-            return False
-        self._probing = True
-        return True
+    def halt(self) -> None:
+        """The process stops: a probe ends with what it has."""
+        self._halted.set()
 
-    def dismiss(self) -> None:
-        """Stop being the probe."""
-        self._probing = False
+    async def guard(self, attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Make an attempt; where it ends in Wait and the breaker is open, become the probe and go on trying.
+
+        `attempt` itself calls `succeeded` and `failed`.
+        """
+        outcome = await attempt()
+        if not isinstance(outcome, lifecycle.Wait) or not self.is_open or self._probing:
+            return outcome
+        self._probing = True
+        try:
+            return await self._probe(attempt, outcome)
+        finally:
+            self._probing = False
+            self._tell()
+
+    async def _probe(self, attempt: Callable[[], Awaitable[Outcome]], outcome: Outcome) -> Outcome:
+        until = self._clock.now() + self._probe_hold
+        while isinstance(outcome, lifecycle.Wait) and self._clock.now() < until:
+            if await self._clock.wait(self._halted, self._probe_every):
+                break
+            outcome = await attempt()
+        return outcome
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,101 @@
+"""What a store needs beside the pipelines: rescue, retention, and someone who asks how it is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from mailculator.clock import Clock
+from mailculator.errors import StoreError
+from mailculator.events import Observer, Purged, Rescued
+from mailculator.model import Status, StatusCount
+from mailculator.stores.base import Ping
+from mailculator.stores.watched import WatchedStore
+from mailculator.timing import Timing
+
+RESCUE_BATCH = 100
+PURGE_BATCH = 500
+
+
+class Housekeeper:
+    """Looks after one store, in rounds.
+
+    Arguments:
+        wake: told a waiting status whenever mail was put back into it.
+        on_ping: told every answer to a ping, or None when there was none.
+        on_counts: told the counts of every round.
+    """
+
+    def __init__(
+        self,
+        store: WatchedStore,
+        *,
+        timing: Timing,
+        clock: Clock,
+        observer: Observer,
+        wake: Callable[[Status], None],
+        on_ping: Callable[[Ping | None], None],
+        on_counts: Callable[[Mapping[Status, StatusCount]], None],
+    ) -> None:
+        self._store = store
+        self._timing = timing
+        self._clock = clock
+        self._observer = observer
+        self._wake = wake
+        self._on_ping = on_ping
+        self._on_counts = on_counts
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """End both loops at their next turn."""
+        self._stop.set()
+
+    async def watch(self) -> None:
+        """Ping and count every `check_every` seconds."""
+        while True:
+            await self.check()
+            if await self._clock.wait(self._stop, self._timing.check_every):
+                return
+
+    async def tend(self) -> None:
+        """Rescue and purge every `rescue_every` seconds."""
+        while not await self._clock.wait(self._stop, self._timing.rescue_every):
+            try:
+                await self.rescue()
+                await self.purge()
+            except StoreError:
+                continue  # reported by the store's watcher; the next round tries again
+
+    async def check(self) -> None:
+        """One look at the store; an absent store is an answer too."""
+        try:
+            self._on_ping(await self._store.ping())
+            self._on_counts(await self._store.counts())
+        except StoreError:
+            self._on_ping(None)
+
+    async def rescue(self) -> None:
+        """Put back what dead holders left. Errors: StoreError.
+
+        A store that was away has let the leases of living holders run out too. They write their results down as soon
+        as it answers again, so wait for as long as a renewal takes before calling anyone dead.
+        """
+        since = self._store.answering_since
+        if since is None or self._clock.now() - since < self._timing.renew_every:
+            return
+        while not self._stop.is_set():
+            rescued = await self._store.rescue(RESCUE_BATCH, foreign_hold=self._timing.foreign_hold)
+            for one in rescued:
+                self._observer(Rescued(self._store.name, one.id, one.origin, one.to, one.holder))
+                self._wake(one.to)
+            if len(rescued) < RESCUE_BATCH:
+                return
+
+    async def purge(self) -> None:
+        """Carry out the ttl of terminal rows, in small batches. Errors: StoreError."""
+        while not self._stop.is_set():
+            count = await self._store.purge(PURGE_BATCH)
+            if count:
+                self._observer(Purged(self._store.name, count))
+            if count < PURGE_BATCH:
+                return

@@ -1,0 +1,129 @@
+"""Intake: ACCEPTED mail is checked, so that what becomes READY can be sent.
+
+What is wrong with the mail makes it INVALID; what is wrong with the world around it is tried again. Attachments are
+looked at, not read: the sender reads them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from dataclasses import dataclass
+
+from mailculator import lifecycle, payload
+from mailculator.config import Settings
+from mailculator.errors import PayloadError, PayloadUnavailable
+from mailculator.lifecycle import Failed, Invalid, Outcome, Park, Prepared, Retry, Wait
+from mailculator.model import Email
+from mailculator.payload import Payload
+from mailculator.pipelines import files
+from mailculator.pipelines.breaker import Breaker
+from mailculator.strictjson import Truncated
+from mailculator.timing import Timing
+
+MISSING_TRIES = 5
+"""Looks for a file before it counts as missing for good; `Timing.payload_give_up` must have passed as well."""
+TRUNCATED_TRIES = 3
+"""Looks at a payload that ends too early before it counts as written so."""
+
+
+@dataclass(slots=True)
+class Looks:
+    """What became of the last looks for files: when most find nothing, it is the share, not the mail.
+
+    Arguments:
+        least: looks without which nothing is concluded.
+    """
+
+    recent: deque[bool]
+    least: int = 10
+
+    @classmethod
+    def last(cls, count: int = 20) -> Looks:
+        """Remember the last `count`."""
+        return cls(deque(maxlen=count))
+
+    def add(self, *, found: bool) -> None:
+        """One more look has ended."""
+        self.recent.append(found)
+
+    def blame_share(self) -> bool:
+        """Whether most of the last looks found nothing."""
+        return len(self.recent) >= self.least and self.recent.count(False) * 2 > len(self.recent)
+
+
+class Intake:
+    """The pipeline ACCEPTED → READY.
+
+    Arguments:
+        rng: for the jitter of delays.
+        concurrency: emails under way at once; each occupies a thread while its files are looked at.
+    """
+
+    stage = lifecycle.INTAKE
+    breaker: Breaker | None = None
+
+    def __init__(
+        self, settings: Settings, timing: Timing, rng: random.Random | None = None, *, concurrency: int = 32
+    ) -> None:
+        self.concurrency = concurrency
+        self._settings = settings
+        self._timing = timing
+        self._rng = rng or random.Random()
+        self._looks = Looks.last()
+
+    async def handle(self, email: Email) -> Outcome:
+        """Check one email's payload and attachments."""
+        if email.expired:
+            return Failed("expired")
+        if not email.payload_file_path:
+            return Park("row_corrupt: an ACCEPTED email needs a payload_file_path")
+        try:
+            checked = await asyncio.to_thread(self._check, email.payload_file_path)
+        except Truncated as error:
+            self._looks.add(found=True)
+            return self._retry(email, str(error)) if email.attempts < TRUNCATED_TRIES else self._refuse(str(error))
+        except PayloadError as error:
+            self._looks.add(found=True)
+            return self._refuse(str(error))
+        except PayloadUnavailable as error:
+            self._looks.add(found=not error.missing)
+            return self._postpone(email, error)
+        self._looks.add(found=True)
+        return Prepared(checked.to.domain, _note(email, checked))
+
+    def _check(self, path: str) -> Payload:
+        checked = payload.parse(files.read_payload(path), allowed_sender_domains=self._settings.allowed_sender_domains)
+        files.check_attachments(checked, self._settings.attachments_base_path, self._settings.max_message_size)
+        return checked
+
+    def _refuse(self, reason: str) -> Outcome:
+        return Failed(reason) if self._settings.invalid_callback else Invalid(reason)
+
+    def _postpone(self, email: Email, error: PayloadUnavailable) -> Outcome:
+        if error.shared:
+            return self._wait(error.detail)
+        if not error.missing or not self._is_overdue(email):
+            return self._retry(email, error.detail)
+        if self._looks.blame_share():
+            return self._wait(f"{error.detail}; so are most others: the share?")
+        return self._refuse(error.detail)
+
+    def _is_overdue(self, email: Email) -> bool:
+        return email.attempts >= MISSING_TRIES and email.failing_for >= self._timing.payload_give_up
+
+    def _retry(self, email: Email, reason: str) -> Retry:
+        return Retry(reason, self._timing.payload_backoff.delay(email.attempts, self._rng))
+
+    def _wait(self, reason: str) -> Wait:
+        return Wait(reason, self._timing.wait * (0.5 + 0.5 * self._rng.random()))
+
+
+def _note(email: Email, checked: Payload) -> str | None:
+    notes = []
+    if checked.id.lower() != email.id.lower():
+        notes.append(f"payload id differs: {checked.id}")
+    if checked.ignored:
+        notes.append(f"ignored fields: {checked.ignored}")
+    return "; ".join(notes) or None

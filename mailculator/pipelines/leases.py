@@ -1,0 +1,85 @@
+"""The keeper of leases: everything that a process holds in one store is renewed in one go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from mailculator.clock import Clock
+from mailculator.errors import StoreError
+from mailculator.model import Email, Lease
+from mailculator.stores.base import Store
+from mailculator.timing import Timing
+
+
+class Keeper:
+    """Renews the leases of held emails, and tells who lost one.
+
+    A lease counts from before the store was asked, so what this process believes never outlives what the store says.
+    """
+
+    def __init__(self, store: Store, *, timing: Timing, clock: Clock) -> None:
+        self._store = store
+        self._timing = timing
+        self._clock = clock
+        self._held: dict[str, tuple[Email, Callable[[], None]]] = {}
+        self._stop = asyncio.Event()
+
+    def hold(self, email: Email, asked_at: float, on_lost: Callable[[], None]) -> Email:
+        """Keep a fresh claim alive until `drop`. Returns the email with its lease.
+
+        Arguments:
+            asked_at: the clock's time from before the claim was asked for.
+            on_lost: called once when a renewal finds that the claim is not ours any more.
+        """
+        lease = Lease(asked_at + self._timing.lease, self._clock.now)
+        held = replace(email, lease=lease)
+        self._held[email.id] = (held, on_lost)
+        return held
+
+    def drop(self, email: Email) -> None:
+        """Stop renewing: its result is on record, or it is lost."""
+        known = self._held.get(email.id)
+        if known is not None and known[0].claim_token == email.claim_token:
+            del self._held[email.id]
+
+    def stop(self) -> None:
+        """End `run` at its next turn."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Renew every `renew_every` seconds; sooner again after the store was away."""
+        pause = self._timing.renew_every
+        while not await self._clock.wait(self._stop, pause):
+            pause = self._timing.renew_every
+            try:
+                await self.renew()
+            except StoreError:
+                # Reported by the store's watcher. Leases run out while we wait, so ask again soon.
+                pause = min(self._timing.renew_every, self._timing.store_backoff.cap)
+
+    async def renew(self) -> None:
+        """Renew everything that is held, once. Errors: StoreError; what was held stays held."""
+        held = [email for email, _ in self._held.values()]
+        if not held:
+            return
+        asked_at = self._clock.now()
+        ours = await self._store.renew(held, lease=self._timing.lease)
+        for email in held:
+            lease = email.lease
+            if lease is None:  # hold() always sets one
+                continue
+            if email.id in ours:
+                lease.expires_at = asked_at + self._timing.lease
+            else:
+                self._lose(email, lease)
+
+    def _lose(self, email: Email, lease: Lease) -> None:
+        known = self._held.get(email.id)
+        # Its result may have been recorded while the renewal was under way: then it left on its own.
+        if known is None or known[0] is not email:
+            return
+        del self._held[email.id]
+        lease.lost = True
+        known[1]()

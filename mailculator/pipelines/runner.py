@@ -1,0 +1,241 @@
+"""The only loop: claim, handle, record."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mailculator.clock import Clock
+from mailculator.errors import StoreError
+from mailculator.events import Claimed, Observer, PipelineFailed
+from mailculator.lifecycle import Outcome, Release, Retry
+from mailculator.model import Email, Status
+from mailculator.pipelines.base import Pipeline
+from mailculator.pipelines.leases import Keeper
+from mailculator.pipelines.recorder import Recorder
+from mailculator.stores.base import Store
+from mailculator.timing import Timing
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a runner claims.
+
+    Arguments:
+        holder: the replica's name, kept in the rows it holds.
+        interval: the longest idle wait between two polls, in seconds.
+        batch: emails in one claim or record, at the most.
+    """
+
+    holder: str
+    interval: float
+    batch: int
+
+
+class Runner:
+    """One pipeline over one store.
+
+    Claims whenever there is room, ahead of its handlers by as many emails as they handle at once, so that no handler
+    waits for a claim and no claim for the slowest handler. What was claimed ahead and not begun is given back when
+    the process stops or the breaker opens.
+
+    Arguments:
+        wake: told the waiting status that an email of ours has reached.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        pipeline: Pipeline,
+        *,
+        pace: Pace,
+        timing: Timing,
+        keeper: Keeper,
+        clock: Clock,
+        rng: random.Random,
+        observer: Observer,
+        wake: Callable[[Status], None],
+    ) -> None:
+        self.stage = pipeline.stage
+        self.last_turn = clock.now()
+        self._store = store
+        self._pipeline = pipeline
+        self._pace = pace
+        self._timing = timing
+        self._keeper = keeper
+        self._clock = clock
+        self._rng = rng
+        self._observer = observer
+        self._wake_next = wake
+        self._news = asyncio.Event()
+        self._halt = asyncio.Event()
+        self._look = True
+        self._failures = 0
+        self._ahead: deque[tuple[Email, float]] = deque()
+        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._unrecorded = 0
+        self._recorder = Recorder(
+            store,
+            pipeline.stage.name,
+            group=pace.batch,
+            timing=timing,
+            clock=clock,
+            rng=rng,
+            observer=observer,
+            on_done=self._recorded,
+        )
+        if pipeline.breaker is not None:
+            pipeline.breaker.on_change(self.wake)
+
+    @property
+    def in_flight(self) -> int:
+        """Emails that are claimed and whose result is not on record."""
+        return len(self._ahead) + len(self._tasks) + self._unrecorded
+
+    def wake(self) -> None:
+        """Look for work now: something may be due."""
+        self._look = True
+        self._news.set()
+
+    def stop(self) -> None:
+        """Claim nothing more, give back what has not begun; `run` ends when what has begun is on record."""
+        self._halt.set()
+        self._news.set()
+
+    def abort(self) -> None:
+        """Stop, and interrupt what is under way: each handler says how far it came."""
+        self.stop()
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def run(self) -> None:
+        """Until `stop`. Errors: whatever a bug in the loop or in the recorder raises; handlers' bugs stay inside."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                name = f"{self._store.name}/{self.stage.name}/recorder"
+                group.create_task(self._recorder.run(), name=name)
+                await self._loop()
+                self._give_back("stopping")
+                while self._tasks:
+                    await asyncio.wait(self._tasks.values())
+                self._recorder.finish()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+
+    async def _loop(self) -> None:
+        while not self._halt.is_set():
+            await self.run_once()
+            if self._failures:
+                await self._clock.wait(self._halt, self._timing.store_backoff.delay(self._failures, self._rng))
+            elif not await self._clock.wait(self._news, self._pace.interval):
+                self._look = True
+
+    async def run_once(self) -> None:
+        """One turn: claim what there is room for, and again as long as full batches come."""
+        self.last_turn = self._clock.now()
+        self._news.clear()
+        self._begin()
+        while self._look and not self._halt.is_set() and (room := self._room()) > 0:
+            self.last_turn = self._clock.now()
+            # Cleared first: a wake that comes during the claim must not be forgotten by its (older) answer.
+            self._look = False
+            if not await self._claim(room):
+                return
+            self._look = True
+
+    def _room(self) -> int:
+        limit = self._pipeline.concurrency
+        # Refill when half of what was claimed ahead is used up: a claim a freed slot would be a transaction an email.
+        if len(self._ahead) > limit // 2:
+            return 0
+        room = min(2 * limit - self.in_flight, self._pace.batch)
+        if self._pipeline.breaker is not None and self._pipeline.breaker.is_open:
+            room = 0 if self.in_flight else self._pipeline.breaker.admits(room)
+        return room
+
+    async def _claim(self, room: int) -> bool:
+        asked_at = self._clock.now()
+        try:
+            emails = await self._store.claim(self.stage, room, lease=self._timing.lease, holder=self._pace.holder)
+        except StoreError:
+            # Reported by the store's watcher.
+            self._failures += 1
+            self._look = True
+            return False
+        self._failures = 0
+        now = self._clock.now()
+        for email in emails:
+            lost = partial(self._lost, (email.id, email.claim_token))
+            self._ahead.append((self._keeper.hold(email, asked_at, lost), now))
+        self._begin()
+        self._observer(Claimed(self._store.name, self.stage.name, len(emails), now - asked_at))
+        return len(emails) == room
+
+    def _begin(self) -> None:
+        breaker = self._pipeline.breaker
+        while self._ahead and len(self._tasks) < self._pipeline.concurrency:
+            if breaker is not None and breaker.is_open and self._tasks:
+                self._give_back(f"the {breaker.name} is away")
+                return
+            email, claimed_at = self._ahead.popleft()
+            if email.lease is not None and not email.lease.holds():
+                self._hand_in(email, Release("the lease ran out before it began"), claimed_at)
+                continue
+            name = f"{self._store.name}/{self.stage.name}/{email.id}"
+            work = asyncio.create_task(self._work(email, claimed_at), name=name)
+            self._tasks[email.id, email.claim_token] = work
+
+    async def _work(self, email: Email, claimed_at: float) -> None:
+        try:
+            outcome = await self._handle(email)
+        except asyncio.CancelledError:
+            # Only `abort` and a lost lease cancel; a handler that had gone too far to be undone answers instead.
+            outcome = Release("interrupted")
+        del self._tasks[email.id, email.claim_token]
+        self._hand_in(email, outcome, claimed_at)
+        self._begin()
+        self._news.set()
+
+    async def _handle(self, email: Email) -> Outcome:
+        try:
+            return await self._pipeline.handle(email)
+        except Exception as error:  # a bug must cost one email one try, not the others their service
+            return self._bug(email, error)
+
+    def _bug(self, email: Email, error: Exception) -> Outcome:
+        text = f"internal error: {type(error).__name__}"
+        trace = "".join(traceback.format_exception(error))
+        self._observer(
+            PipelineFailed(self._store.name, self.stage.name, text, email_id=email.id, traceback=trace),
+        )
+        return Retry(text, self._timing.relay_backoff.delay(email.attempts, self._rng))
+
+    def _hand_in(self, email: Email, outcome: Outcome, claimed_at: float) -> None:
+        self._unrecorded += 1
+        try:
+            self._recorder.put(email, outcome, claimed_at)
+        except ValueError as error:  # an outcome that this stage does not have: the pipeline's bug
+            self._recorder.put(email, self._bug(email, error), claimed_at)
+
+    def _give_back(self, reason: str) -> None:
+        while self._ahead:
+            email, claimed_at = self._ahead.popleft()
+            self._hand_in(email, Release(reason), claimed_at)
+
+    def _lost(self, claim: tuple[str, str]) -> None:
+        task = self._tasks.get(claim)
+        if task is not None:
+            task.cancel()
+
+    def _recorded(self, email: Email, to: Status | None) -> None:
+        self._unrecorded -= 1
+        self._keeper.drop(email)
+        self._news.set()
+        if to is not None:
+            self._wake_next(to)

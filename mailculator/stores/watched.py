@@ -1,0 +1,102 @@
+"""A Store that tells an observer how each verb went, and remembers since when the store has been answering."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import TypeVar
+
+from mailculator.clock import Clock
+from mailculator.errors import StoreError
+from mailculator.events import Observer, StoreCalled
+from mailculator.lifecycle import Move, Stage
+from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
+from mailculator.stores.base import Enqueued, Ping, Recorded, Rescue, Steered, Store
+
+T = TypeVar("T")
+
+
+class WatchedStore:
+    """Passes every verb on.
+
+    Arguments:
+        store: the store that does the work; closed with this one.
+    """
+
+    def __init__(self, store: Store, *, observer: Observer, clock: Clock) -> None:
+        self._store = store
+        self._observer = observer
+        self._clock = clock
+        self.name = store.name
+        self.capabilities = store.capabilities
+        self.answering_since: float | None = clock.now()
+
+    async def _watch(self, op: str, call: Awaitable[T]) -> T:
+        started = self._clock.now()
+        try:
+            result = await call
+        except StoreError as error:
+            self.answering_since = None
+            self._observer(StoreCalled(self.name, op, self._clock.now() - started, str(error)))
+            raise
+        if self.answering_since is None:
+            self.answering_since = self._clock.now()
+        self._observer(StoreCalled(self.name, op, self._clock.now() - started))
+        return result
+
+    async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
+        """See Store."""
+        return await self._watch("enqueue", self._store.enqueue(emails))
+
+    async def claim(self, stage: Stage, limit: int, *, lease: float, holder: str) -> list[Email]:
+        """See Store."""
+        return await self._watch("claim", self._store.claim(stage, limit, lease=lease, holder=holder))
+
+    async def record(self, moves: Sequence[Move]) -> list[Recorded]:
+        """See Store."""
+        return await self._watch("record", self._store.record(moves))
+
+    async def renew(self, emails: Sequence[Email], *, lease: float) -> frozenset[str]:
+        """See Store."""
+        return await self._watch("renew", self._store.renew(emails, lease=lease))
+
+    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
+        """See Store."""
+        return await self._watch("rescue", self._store.rescue(limit, foreign_hold=foreign_hold))
+
+    async def get(self, email_id: str) -> Row | None:
+        """See Store."""
+        return await self._watch("get", self._store.get(email_id))
+
+    async def history(self, email_id: str) -> list[HistoryEntry]:
+        """See Store."""
+        return await self._watch("history", self._store.history(email_id))
+
+    async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
+        """See Store."""
+        return await self._watch("counts", self._store.counts(terminal=terminal))
+
+    async def page(
+        self, status: Status | None = None, *, parked: bool | None = None, after: str | None = None, limit: int = 50
+    ) -> list[Row]:
+        """See Store."""
+        return await self._watch("page", self._store.page(status, parked=parked, after=after, limit=limit))
+
+    async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
+        """See Store."""
+        return await self._watch("requeue", self._store.requeue(ids, who=who, why=why, ttl_extension=ttl_extension))
+
+    async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._watch("release", self._store.release(ids, who=who, why=why))
+
+    async def purge(self, limit: int) -> int:
+        """See Store."""
+        return await self._watch("purge", self._store.purge(limit))
+
+    async def ping(self) -> Ping:
+        """See Store."""
+        return await self._watch("ping", self._store.ping())
+
+    async def close(self) -> None:
+        """See Store."""
+        await self._store.close()

@@ -1,0 +1,159 @@
+"""A queue in a dictionary, for tests of what drives a store. Tests of stores themselves use real ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from mailculator.errors import StoreUnavailable
+from mailculator.lifecycle import STAGE_BY_WORKING, Move, Stage
+from mailculator.model import Email, Row, Status, StatusCount
+from mailculator.stores.base import Capabilities, Ping, Recorded, Rescue
+from tests.support.clock import FakeClock
+
+
+@dataclass
+class Entry:
+    """One email in the dictionary."""
+
+    email: Email
+    due: float = 0.0
+    parked: bool = False
+
+
+def email(email_id: str, status: Status = Status.ACCEPTED, **changes: object) -> Email:
+    """An email with nothing special about it."""
+    plain = Email(
+        id=email_id,
+        status=status,
+        version=1,
+        claim_token="",
+        payload_file_path=f"/payloads/{email_id}.json",
+        eml_file_path=None,
+        reason=None,
+        attempts=0,
+        generation=0,
+        failing_for=0.0,
+        expired=False,
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        reached_at=None,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]  # a test names real fields
+
+
+class MemoryStore:
+    """The verbs that runners, recorders, keepers and housekeepers use.
+
+    `away` makes every verb raise StoreUnavailable; `calls` counts verbs; `groups` keeps the size of each record.
+    """
+
+    name = "memory"
+    capabilities = Capabilities(many_processes=False)
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.away = False
+        self.calls: dict[str, int] = {}
+        self.groups: list[int] = []
+        self.claims: list[tuple[int, int]] = []
+        self.lose_next_reply = False
+        self._clock = clock
+        self._tokens = 0
+
+    def add(self, *ids: str, status: Status = Status.ACCEPTED) -> None:
+        for one in ids:
+            self.entries[one] = Entry(email(one, status))
+
+    def statuses(self) -> list[Status]:
+        return [entry.email.status for entry in self.entries.values()]
+
+    def steal(self, email_id: str) -> None:
+        """Somebody else has rescued and claimed it."""
+        entry = self.entries[email_id]
+        entry.email = replace(entry.email, version=entry.email.version + 2, claim_token="other")
+
+    def _called(self, op: str) -> None:
+        self.calls[op] = self.calls.get(op, 0) + 1
+        if self.away:
+            raise StoreUnavailable(self.name, op, "away")
+
+    async def claim(self, stage: Stage, limit: int, *, lease: float, holder: str) -> list[Email]:
+        self._called("claim")
+        self._tokens += 1
+        claimed: list[Email] = []
+        for entry in self.entries.values():
+            free = entry.email.status == stage.waiting and not entry.parked and entry.due <= self._clock.now()
+            if free and len(claimed) < limit:
+                entry.email = replace(
+                    entry.email,
+                    status=stage.working,
+                    version=entry.email.version + 1,
+                    claim_token=f"t{self._tokens}",
+                    attempts=entry.email.attempts + 1,
+                )
+                claimed.append(entry.email)
+        self.claims.append((limit, len(claimed)))
+        return claimed
+
+    async def record(self, moves: Sequence[Move]) -> list[Recorded]:
+        self._called("record")
+        self.groups.append(len(moves))
+        answers = [self._apply(move) for move in moves]
+        if self.lose_next_reply:
+            self.lose_next_reply = False
+            raise StoreUnavailable(self.name, "record", "reply lost")
+        return answers
+
+    def _apply(self, move: Move) -> Recorded:
+        entry = self.entries.get(move.email.id)
+        if entry is None:
+            return Recorded.LOST
+        now = entry.email
+        if (now.version, now.status, now.claim_token) == (move.email.version + 1, move.to, move.email.claim_token):
+            return Recorded.DONE
+        if (now.version, now.claim_token) != (move.email.version, move.email.claim_token):
+            return Recorded.LOST
+        attempts = 0 if move.forward else now.attempts - (not move.counts)
+        entry.email = replace(now, status=move.to, version=now.version + 1, attempts=attempts)
+        entry.due = self._clock.now() + move.delay
+        entry.parked = move.park
+        return Recorded.DONE
+
+    async def renew(self, emails: Sequence[Email], *, lease: float) -> frozenset[str]:
+        self._called("renew")
+        return frozenset(
+            one.id
+            for one in emails
+            if one.id in self.entries
+            and (self.entries[one.id].email.version, self.entries[one.id].email.claim_token)
+            == (one.version, one.claim_token)
+        )
+
+    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
+        self._called("rescue")
+        rescued: list[Rescue] = []
+        for entry in self.entries.values():
+            if entry.email.status in STAGE_BY_WORKING and len(rescued) < limit:
+                origin, to = entry.email.status, STAGE_BY_WORKING[entry.email.status].waiting
+                entry.email = replace(entry.email, status=to, version=entry.email.version + 1, claim_token="")
+                rescued.append(Rescue(entry.email.id, origin, to, "gone"))
+        return rescued
+
+    async def purge(self, limit: int) -> int:
+        self._called("purge")
+        return 0
+
+    async def ping(self) -> Ping:
+        self._called("ping")
+        return Ping("memory", tested=True, writable=True, seconds=0.0)
+
+    async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
+        self._called("counts")
+        return {status: StatusCount(self.statuses().count(status)) for status in Status}
+
+    async def get(self, email_id: str) -> Row | None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        return None

@@ -1,0 +1,80 @@
+"""Rescue, retention and the looks at a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import pytest
+
+from mailculator.errors import StoreUnavailable
+from mailculator.events import Rescued, StoreCalled
+from mailculator.model import Status, StatusCount
+from mailculator.pipelines.housekeeping import RESCUE_BATCH, Housekeeper
+from mailculator.stores.base import Ping, Store
+from mailculator.stores.watched import WatchedStore
+from mailculator.timing import Timing
+from tests.support.clock import FakeClock
+from tests.support.events import Recording
+from tests.support.memory_store import MemoryStore
+
+TIMING = Timing()
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.seen = Recording()
+        self.store = MemoryStore(self.clock)
+        self.watched = WatchedStore(cast(Store, self.store), observer=self.seen, clock=self.clock)
+        self.woken: list[Status] = []
+        self.pings: list[Ping | None] = []
+        self.counted: list[Mapping[Status, StatusCount]] = []
+        self.keeper = Housekeeper(
+            self.watched,
+            timing=TIMING,
+            clock=self.clock,
+            observer=self.seen,
+            wake=self.woken.append,
+            on_ping=self.pings.append,
+            on_counts=self.counted.append,
+        )
+
+
+async def test_rescue_goes_on_until_nothing_is_left_and_wakes_who_can_work_on_it() -> None:
+    bench = Bench()
+    bench.store.add(*(f"e{n:03}" for n in range(RESCUE_BATCH + 5)), status=Status.PROCESSING)
+    await bench.clock.advance(TIMING.renew_every)
+    await bench.keeper.rescue()
+    assert bench.store.statuses() == [Status.READY] * (RESCUE_BATCH + 5)
+    assert len(bench.seen.of(Rescued)) == RESCUE_BATCH + 5
+    assert bench.woken[0] is Status.READY
+
+
+async def test_after_an_outage_living_holders_have_a_renewal_to_write_their_results_down() -> None:
+    bench = Bench()
+    bench.store.add("a", status=Status.PROCESSING)
+    await bench.clock.advance(1000.0)
+    bench.store.away = True
+    with pytest.raises(StoreUnavailable):
+        await bench.watched.ping()
+    await bench.keeper.rescue()
+    bench.store.away = False
+    await bench.watched.ping()
+    await bench.keeper.rescue()
+    await bench.clock.advance(TIMING.renew_every - 0.1)
+    await bench.keeper.rescue()
+    assert bench.store.statuses() == [Status.PROCESSING], "its holder may be about to write SENT"
+    await bench.clock.advance(0.1)
+    await bench.keeper.rescue()
+    assert bench.store.statuses() == [Status.READY]
+
+
+async def test_a_look_at_an_absent_store_is_an_answer_too() -> None:
+    bench = Bench()
+    await bench.keeper.check()
+    bench.store.away = True
+    await bench.keeper.check()
+    assert [ping is not None for ping in bench.pings] == [True, False]
+    assert len(bench.counted) == 1
+    assert [call.error for call in bench.seen.of(StoreCalled)] == [None, None, "memory ping: away"]

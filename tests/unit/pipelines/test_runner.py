@@ -1,0 +1,413 @@
+"""The loop, over a queue in memory and a clock that stands still."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+
+import pytest
+
+from mailculator import lifecycle
+from mailculator.events import Claimed, ClaimLost, Moved, PipelineFailed
+from mailculator.lifecycle import Outcome
+from mailculator.model import Email, Status
+from mailculator.pipelines.breaker import Breaker
+from mailculator.pipelines.leases import Keeper
+from mailculator.pipelines.runner import Pace, Runner
+from mailculator.stores.base import Store
+from mailculator.timing import Timing
+from tests.support.clock import FakeClock
+from tests.support.events import Recording
+from tests.support.memory_store import MemoryStore
+
+PREPARED = lifecycle.Prepared("example.com")
+TIMING = Timing()
+
+
+class Scripted:
+    """A pipeline that does what a test says."""
+
+    def __init__(
+        self, handle: Callable[[Email], Awaitable[Outcome]], concurrency: int, breaker: Breaker | None
+    ) -> None:
+        self.stage = lifecycle.INTAKE
+        self.concurrency = concurrency
+        self.breaker = breaker
+        self._handle = handle
+        self.begun: list[str] = []
+
+    async def handle(self, email: Email) -> Outcome:
+        self.begun.append(email.id)
+        return await self._handle(email)
+
+
+async def prepare(email: Email) -> Outcome:
+    return PREPARED
+
+
+class Bench:
+    """A runner with everything around it."""
+
+    def __init__(
+        self,
+        handle: Callable[[Email], Awaitable[Outcome]] = prepare,
+        *,
+        concurrency: int = 2,
+        batch: int = 100,
+        with_breaker: bool = False,
+    ) -> None:
+        self.clock = FakeClock()
+        self.store = MemoryStore(self.clock)
+        self.seen = Recording()
+        self.woken: list[Status] = []
+        self.breaker = (
+            Breaker("relay", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
+            if with_breaker
+            else None
+        )
+        self.pipeline = Scripted(handle, concurrency, self.breaker)
+        store = cast(Store, self.store)
+        self.keeper = Keeper(store, timing=TIMING, clock=self.clock)
+        self.runner = Runner(
+            store,
+            self.pipeline,
+            pace=Pace("replica-1", interval=1.0, batch=batch),
+            timing=TIMING,
+            keeper=self.keeper,
+            clock=self.clock,
+            rng=random.Random(1),
+            observer=self.seen,
+            wake=self.woken.append,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[asyncio.Task[None]]:
+        task = asyncio.create_task(self.runner.run())
+        try:
+            yield task
+        finally:
+            if not task.done():
+                self.runner.abort()
+            await task
+
+
+async def test_mail_is_claimed_handled_and_recorded_and_the_next_pipeline_is_woken() -> None:
+    bench = Bench()
+    bench.store.add("a", "b", "c")
+    async with bench.running():
+        moved = await bench.seen.expect(Moved, 3)
+    assert {event.email_id for event in moved} == {"a", "b", "c"}
+    assert bench.store.statuses() == [Status.READY] * 3
+    assert bench.woken == [Status.READY] * 3
+    assert moved[0].version == 3
+    assert moved[0].outcome == "prepared"
+
+
+async def test_full_batches_are_followed_by_a_claim_at_once() -> None:
+    bench = Bench(concurrency=4, batch=4)
+    bench.store.add(*(f"e{n:02}" for n in range(40)))
+    async with bench.running():
+        await bench.seen.expect(Moved, 40)
+    assert bench.clock.now() == 1000.0, "no interval passed, and all 40 went through"
+
+
+async def test_nothing_waits_for_the_slowest_of_a_batch() -> None:
+    release = asyncio.Event()
+
+    async def handle(email: Email) -> Outcome:
+        if email.id == "slow":
+            await release.wait()
+        return PREPARED
+
+    bench = Bench(handle, concurrency=2)
+    bench.store.add("slow", *(f"e{n:02}" for n in range(20)))
+    async with bench.running():
+        await bench.seen.expect(Moved, 20)
+        assert bench.store.entries["slow"].email.status is Status.INTAKING
+        release.set()
+        await bench.seen.expect(Moved, 21)
+
+
+async def test_never_more_under_way_than_the_pipeline_allows() -> None:
+    begun, gate, under_way, most = asyncio.Semaphore(0), asyncio.Semaphore(0), 0, 0
+
+    async def handle(email: Email) -> Outcome:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        begun.release()
+        await gate.acquire()
+        under_way -= 1
+        return PREPARED
+
+    bench = Bench(handle, concurrency=3)
+    bench.store.add(*(f"e{n:02}" for n in range(12)))
+    async with bench.running():
+        for _ in range(12):
+            await begun.acquire()
+            if under_way == 3:
+                gate.release()
+        for _ in range(3):
+            gate.release()
+        await bench.seen.expect(Moved, 12)
+    assert most == 3
+
+
+async def test_an_idle_queue_is_polled_at_the_interval_and_a_wake_comes_before_it() -> None:
+    bench = Bench()
+    async with bench.running():
+        await bench.seen.expect(Claimed, 1)
+        await bench.clock.until_waited_for(1.0)
+        bench.store.add("late")
+        bench.runner.wake()
+        await bench.seen.expect(Moved, 1)
+        assert bench.clock.now() == 1000.0
+        polls = len(bench.seen.of(Claimed))
+        await bench.clock.until_waited_for(1.0)
+        await bench.clock.advance(1.0)
+        await bench.seen.expect(Claimed, polls + 1)
+
+
+async def test_a_finished_mail_does_not_poll_an_empty_queue_again() -> None:
+    bench = Bench(concurrency=1)
+    bench.store.add("only")
+    async with bench.running():
+        await bench.seen.expect(Moved, 1)
+        await bench.clock.until_waited_for(1.0)
+        # It asked for two and got one: the queue is known to be empty until the interval or a wake says otherwise.
+        assert bench.store.claims == [(2, 1)]
+
+
+async def test_results_gather_while_a_write_is_under_way() -> None:
+    bench = Bench(concurrency=10)
+    writing, go_on = asyncio.Event(), asyncio.Event()
+    record = bench.store.record
+
+    async def slow_record(moves: object) -> object:
+        writing.set()
+        await go_on.wait()
+        return await record(moves)  # type: ignore[arg-type]
+
+    bench.store.record = slow_record  # type: ignore[method-assign,assignment]
+    bench.store.add("first")
+    async with bench.running():
+        await writing.wait()
+        bench.store.add(*(f"e{n}" for n in range(9)))
+        bench.runner.wake()
+        await bench.seen.expect(Claimed, 2)
+        go_on.set()
+        await bench.seen.expect(Moved, 10)
+    assert bench.store.groups[0] == 1
+    assert len(bench.store.groups) <= 3, "nine results made one group, or two, not nine"
+
+
+async def test_stop_gives_back_what_has_not_begun_and_finishes_what_has() -> None:
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def handle(email: Email) -> Outcome:
+        begun.set()
+        await finish.wait()
+        return PREPARED
+
+    bench = Bench(handle, concurrency=1)
+    bench.store.add("a", "b")
+    async with bench.running() as task:
+        await begun.wait()
+        bench.runner.stop()
+        [back] = await bench.seen.expect(Moved, 1)
+        assert (back.email_id, back.to, back.outcome) == ("b", Status.ACCEPTED, "release")
+        assert bench.store.entries["b"].email.attempts == 0, "a try that was not begun does not count"
+        finish.set()
+        await task
+    assert bench.store.entries["a"].email.status is Status.READY
+    assert bench.store.calls["claim"] == 1
+
+
+async def test_abort_interrupts_and_a_handler_may_say_how_far_it_came() -> None:
+    begun = asyncio.Semaphore(0)
+
+    async def handle(email: Email) -> Outcome:
+        begun.release()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if email.id == "far":
+                return lifecycle.Retry("outcome unknown", 30.0)
+            raise
+        return PREPARED
+
+    bench = Bench(handle, concurrency=2)
+    bench.store.add("far", "near")
+    async with bench.running() as task:
+        await begun.acquire()
+        await begun.acquire()
+        bench.runner.abort()
+        await task
+    outcomes = {event.email_id: event.outcome for event in bench.seen.of(Moved)}
+    assert outcomes == {"far": "retry", "near": "release"}
+
+
+async def test_a_bug_costs_one_email_one_try() -> None:
+    async def handle(email: Email) -> Outcome:
+        if email.id == "bad":
+            raise KeyError("surprise")
+        if email.id == "odd":
+            return lifecycle.Sent("no such outcome at intake")
+        return PREPARED
+
+    bench = Bench(handle, concurrency=3)
+    bench.store.add("bad", "odd", "good")
+    async with bench.running():
+        await bench.seen.expect(Moved, 3)
+    outcomes = {event.email_id: event.outcome for event in bench.seen.of(Moved)}
+    assert outcomes == {"bad": "retry", "odd": "retry", "good": "prepared"}
+    assert {event.email_id for event in bench.seen.of(PipelineFailed)} == {"bad", "odd"}
+    assert "surprise" in (bench.seen.of(PipelineFailed)[0].traceback or "") + (
+        bench.seen.of(PipelineFailed)[1].traceback or ""
+    )
+
+
+async def test_a_store_that_is_away_is_asked_again_and_results_wait_for_it() -> None:
+    finish = asyncio.Event()
+
+    async def handle(email: Email) -> Outcome:
+        await finish.wait()
+        return PREPARED
+
+    bench = Bench(handle, concurrency=1)
+    bench.store.add("a", "b", "c", "d")
+    async with bench.running():
+        await bench.seen.expect(Claimed, 1)
+        bench.store.away = True
+        finish.set()
+        await bench.clock.until_waited_for(0.25)
+        assert bench.store.calls["record"] >= 1
+        claims = bench.store.calls["claim"]
+        bench.store.away = False
+        while len(bench.seen.of(Moved)) < 4:
+            await bench.clock.advance(5.0)
+    assert bench.store.statuses() == [Status.READY] * 4
+    assert claims <= 2, "nothing new is claimed while results cannot be written"
+
+
+async def test_a_lost_reply_is_not_a_lost_claim() -> None:
+    bench = Bench()
+    bench.store.lose_next_reply = True
+    bench.store.add("a")
+    async with bench.running():
+        await bench.clock.until_waited_for(0.25)
+        await bench.clock.advance(5.0)
+        await bench.seen.expect(Moved, 1)
+    assert bench.seen.of(ClaimLost) == []
+    assert bench.store.entries["a"].email.version == 3
+
+
+async def test_a_lost_claim_is_told_and_wakes_nobody() -> None:
+    bench = Bench()
+
+    async def handle(email: Email) -> Outcome:
+        bench.store.steal(email.id)
+        return PREPARED
+
+    bench.pipeline._handle = handle
+    bench.store.add("a")
+    async with bench.running():
+        [lost] = await bench.seen.expect(ClaimLost, 1)
+    assert (lost.email_id, lost.outcome) == ("a", "prepared")
+    assert bench.woken == []
+    assert bench.runner.in_flight == 0
+
+
+async def test_a_renewal_that_finds_the_claim_gone_interrupts_its_handler() -> None:
+    begun, interrupted = asyncio.Event(), asyncio.Event()
+
+    async def handle(email: Email) -> Outcome:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            interrupted.set()
+            raise
+        return PREPARED
+
+    bench = Bench(handle)
+    bench.store.add("a")
+    async with bench.running():
+        await begun.wait()
+        bench.store.steal("a")
+        await bench.keeper.renew()
+        await interrupted.wait()
+        await bench.seen.expect(ClaimLost, 1)
+
+
+async def test_renewal_moves_the_lease_and_counts_from_before_the_asking() -> None:
+    held: list[Email] = []
+    finish = asyncio.Event()
+
+    async def handle(email: Email) -> Outcome:
+        held.append(email)
+        await finish.wait()
+        return PREPARED
+
+    bench = Bench(handle)
+    bench.store.add("a")
+    async with bench.running():
+        await bench.seen.expect(Claimed, 1)
+        while not held:
+            await asyncio.sleep(0)
+        lease = held[0].lease
+        assert lease is not None
+        assert lease.expires_at == 1000.0 + TIMING.lease
+        await bench.clock.advance(40.0)
+        assert lease.holds(TIMING.lease - 41.0)
+        assert not lease.holds(TIMING.lease - 39.0)
+        await bench.keeper.renew()
+        assert lease.expires_at == 1040.0 + TIMING.lease
+        finish.set()
+        await bench.seen.expect(Moved, 1)
+        calls = bench.store.calls["renew"]
+        await bench.keeper.renew()
+        assert bench.store.calls["renew"] == calls, "nothing is held any more"
+
+
+async def test_an_open_breaker_gives_back_what_was_claimed_ahead_and_lets_one_probe() -> None:
+    async def handle(email: Email) -> Outcome:
+        assert bench.breaker is not None
+
+        async def attempt() -> Outcome:
+            assert bench.breaker is not None
+            if bench.store.calls.get("cured"):
+                bench.breaker.succeeded()
+                return PREPARED
+            bench.breaker.failed("refused")
+            return lifecycle.Wait("refused", 1.0)
+
+        return await bench.breaker.guard(attempt)
+
+    bench = Bench(handle, concurrency=5, with_breaker=True)
+    bench.store.add(*(f"e{n:02}" for n in range(20)))
+    async with bench.running():
+        await bench.seen.expect(Moved, 9, where=lambda event: event.outcome in {"release", "wait"})
+        await bench.clock.until_waited_for(5.0)
+        assert bench.runner.in_flight == 1, "one email probes"
+        assert len(bench.pipeline.begun) < 10, "five failed before it opened; few of those ahead had begun by then"
+        assert [entry.email.attempts for entry in bench.store.entries.values()].count(0) == 19
+        bench.store.calls["cured"] = 1
+        await bench.clock.advance(5.0)
+        await bench.seen.expect(Moved, 20, where=lambda event: event.outcome == "prepared")
+    assert bench.store.statuses() == [Status.READY] * 20
+
+
+async def test_a_dead_recorder_ends_the_runner_loudly() -> None:
+    bench = Bench()
+
+    async def broken(moves: object) -> object:
+        raise RuntimeError("bug in the recorder")
+
+    bench.store.record = broken  # type: ignore[method-assign,assignment]
+    bench.store.add("a")
+    with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        await bench.runner.run()
