@@ -40,21 +40,35 @@ def read_payload(path: str, limit: int = PAYLOAD_LIMIT) -> bytes:
     Errors: PayloadError payload_size, payload_not_regular, payload_path; PayloadUnavailable, `shared` when the
     directory it should be in is gone or empty.
     """
-    return _read_named(path, limit, "payload")
+    with _mapped("payload"):
+        try:
+            fd = os.open(path, _READ)
+        except ValueError as error:
+            raise PayloadError("payload_path", "payload: the path holds a character that no path can") from error
+        except FileNotFoundError as error:
+            raise _missing("payload", shared=_is_gone(Path(path).parent)) from error
+        with _closing(fd):
+            size = _require_regular(fd, "payload").st_size
+            # Some file systems do not know a file's size (procfs says 0), so the count is what decides.
+            content = _read_at_most(fd, limit + 1) if size <= limit else b""
+    if max(size, len(content)) > limit:
+        raise PayloadError("payload_size", f"payload: larger than {limit} bytes")
+    return content
 
 
 def read_prepared(eml_file_path: str, eml_storage_path: Path | None, limit: int) -> bytes:
     """The bytes of a message that the older consumer prepared.
 
-    With `eml_storage_path`, a relative path is joined to it, an absolute one must lie beneath it, and no symbolic
-    link is followed below it. Without it, the row's path is opened as it stands.
+    A relative path is joined to `eml_storage_path`, an absolute one must lie beneath it; no symbolic link is followed
+    below it.
 
     Arguments:
+        eml_storage_path: EML_STORAGE_PATH. Without one no mail is to blame: such mail waits for the setting.
         limit: bytes.
     Errors: PayloadError eml_path, eml_not_regular, eml_size, eml_changed; PayloadUnavailable.
     """
     if eml_storage_path is None:
-        return _read_named(eml_file_path, limit, "eml")
+        raise PayloadUnavailable("eml: EML_STORAGE_PATH is not set", shared=True)
     with _open_beneath(eml_storage_path, _relative(eml_file_path, eml_storage_path), "eml") as fd:
         size = os.fstat(fd).st_size
         if size > limit:
@@ -98,23 +112,6 @@ def _sizes(refs: Sequence[AttachmentRef], base: Path | None) -> list[int]:
 def _read_attachment(ref: AttachmentRef, base: Path | None, size: int, field: str) -> bytes:
     with _open_beneath(base, ref.path, field) as fd:
         return _read_exactly(fd, size, field)
-
-
-def _read_named(path: str, limit: int, field: str) -> bytes:
-    with _mapped(field):
-        try:
-            fd = os.open(path, _READ)
-        except ValueError as error:
-            raise PayloadError(f"{field}_path", f"{field}: the path holds a character that no path can") from error
-        except FileNotFoundError as error:
-            raise _missing(field, shared=_is_gone(Path(path).parent)) from error
-        with _closing(fd):
-            size = _require_regular(fd, field).st_size
-            # Some file systems do not know a file's size (procfs says 0), so the count is what decides.
-            content = _read_at_most(fd, limit + 1) if size <= limit else b""
-    if max(size, len(content)) > limit:
-        raise PayloadError(f"{field}_size", f"{field}: larger than {limit} bytes")
-    return content
 
 
 @contextmanager

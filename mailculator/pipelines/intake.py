@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
-from dataclasses import dataclass
 
 from mailculator import lifecycle, payload
 from mailculator.config import Settings
@@ -28,29 +26,30 @@ TRUNCATED_TRIES = 3
 """Looks at a payload that ends too early before it counts as written so."""
 
 
-@dataclass(slots=True)
 class Looks:
-    """What became of the last looks for files: when most find nothing, it is the share, not the mail.
+    """Whether the last emails' files were found: when most were not, it is the share, not the mail.
 
     Arguments:
-        least: looks without which nothing is concluded.
+        window: emails that are remembered.
+        least: emails without which nothing is concluded.
     """
 
-    recent: deque[bool]
-    least: int = 10
+    def __init__(self, window: int = 20, least: int = 10) -> None:
+        self._window = window
+        self._least = least
+        self._found: dict[str, bool] = {}
 
-    @classmethod
-    def last(cls, count: int = 20) -> Looks:
-        """Remember the last `count`."""
-        return cls(deque(maxlen=count))
-
-    def add(self, *, found: bool) -> None:
-        """One more look has ended."""
-        self.recent.append(found)
+    def add(self, email_id: str, *, found: bool) -> None:
+        """One more look has ended; of one email only the last counts, however often it is tried."""
+        self._found.pop(email_id, None)
+        self._found[email_id] = found
+        if len(self._found) > self._window:
+            del self._found[next(iter(self._found))]
 
     def blame_share(self) -> bool:
-        """Whether most of the last looks found nothing."""
-        return len(self.recent) >= self.least and self.recent.count(False) * 2 > len(self.recent)
+        """Whether most of the last emails' files were not found."""
+        missing = sum(not found for found in self._found.values())
+        return len(self._found) >= self._least and missing * 2 > len(self._found)
 
 
 class Intake:
@@ -71,7 +70,7 @@ class Intake:
         self._settings = settings
         self._timing = timing
         self._rng = rng or random.Random()
-        self._looks = Looks.last()
+        self._looks = Looks()
 
     async def handle(self, email: Email) -> Outcome:
         """Check one email's payload and attachments."""
@@ -82,15 +81,15 @@ class Intake:
         try:
             checked = await asyncio.to_thread(self._check, email.payload_file_path)
         except Truncated as error:
-            self._looks.add(found=True)
+            self._looks.add(email.id, found=True)
             return self._retry(email, str(error)) if email.attempts < TRUNCATED_TRIES else self._refuse(str(error))
         except PayloadError as error:
-            self._looks.add(found=True)
+            self._looks.add(email.id, found=True)
             return self._refuse(str(error))
         except PayloadUnavailable as error:
-            self._looks.add(found=not error.missing)
+            self._looks.add(email.id, found=not error.missing)
             return self._postpone(email, error)
-        self._looks.add(found=True)
+        self._looks.add(email.id, found=True)
         return Prepared(checked.to.domain, _note(email, checked))
 
     def _check(self, path: str) -> Payload:
