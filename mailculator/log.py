@@ -1,0 +1,298 @@
+"""The log: one of the two listeners to the core's events, and the shape of every line.
+
+A line is JSON when the output is no terminal, so that collectors need no parser of ours, and readable when it is one.
+Whatever passes through here, also from libraries, leaves without control characters (CWE-117) and, unless the operator
+asked for them, without full mail addresses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor
+
+from mailculator.config import Settings
+from mailculator.events import (
+    BreakerChanged,
+    CallbackAttempted,
+    Claimed,
+    ClaimLost,
+    Event,
+    Lifetime,
+    Moved,
+    PipelineFailed,
+    Purged,
+    Rescued,
+    SmtpAttempted,
+    StoreCalled,
+)
+
+_LOCAL = r'"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;:"]+'
+# The lookbehind keeps a long word without an @ from being scanned once for each of its characters.
+_ADDRESS = re.compile(rf"(?<![^\s<>()\[\],;:\"])(?:{_LOCAL})@(?=[\w\[])")
+_MULTILINE = frozenset({"traceback", "exception"})
+_KNOWN_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+
+_LEVELS: Mapping[str, int] = MappingProxyType(
+    {"failed": logging.WARNING, "invalid": logging.WARNING, "park": logging.WARNING}
+)
+"""Outcomes that somebody may have to act on; every other one is daily business."""
+
+
+class Logger(Protocol):
+    """What the listener needs of structlog's bound logger."""
+
+    def log(self, level: int, event: str, **fields: Any) -> Any:
+        """Write one line."""
+
+
+def mask(text: str) -> str:
+    """The text with the local part of everything that looks like a mail address replaced by `***`."""
+    return _ADDRESS.sub("***@", text) if "@" in text else text
+
+
+def escape(text: str, *, keep: str = "") -> str:
+    """The text with every character that is not printable written as an escape, those in `keep` excepted."""
+    if text.isprintable():
+        return text
+    return "".join(ch if ch.isprintable() or ch in keep else ch.encode("unicode_escape").decode("ascii") for ch in text)
+
+
+def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process.
+
+    Arguments:
+        stream: where the lines go: standard output in `run` (None), standard error in the other commands.
+    """
+    output = sys.stdout if stream is None else stream
+    if isinstance(output, io.TextIOWrapper):
+        output.reconfigure(errors="backslashreplace")  # a terminal that knows no UTF-8 costs no line
+    terminal = output.isatty()
+    as_json = settings.log_format == "json" or (settings.log_format == "auto" and not terminal)
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(
+        processors=_processors(settings, as_json=as_json, colors=terminal and "NO_COLOR" not in os.environ),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(output),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers = [_Library()]
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+def _processors(settings: Settings, *, as_json: bool, colors: bool) -> list[Processor]:
+    cleaner = _Cleaner(addresses=settings.log_addresses, keep="\n\t" if as_json else "")
+    chain: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.format_exc_info,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+        cleaner,
+    ]
+    if as_json:
+        return [*chain, _order, structlog.processors.JSONRenderer(serializer=_dump)]
+    return [*chain, _below, structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False)]
+
+
+def _order(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """When, how bad and what come first, for those who read JSON with their eyes."""
+    first = {key: fields.pop(key) for key in ("timestamp", "level", "event") if key in fields}
+    return {**first, **fields}
+
+
+def _below(_logger: Any, _method: str, fields: EventDict) -> EventDict:
+    """A traceback goes where the console renderer writes text as it is: beneath the line."""
+    if "traceback" in fields:
+        fields["exception"] = fields.pop("traceback")
+    return fields
+
+
+def _dump(fields: Any, **_: Any) -> str:
+    return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cleaner:
+    """Makes every text of a line safe to write.
+
+    Arguments:
+        addresses: leave mail addresses as they are.
+        keep: control characters that the renderer escapes itself.
+    """
+
+    addresses: bool
+    keep: str
+
+    def __call__(self, _logger: Any, _method: str, fields: EventDict) -> EventDict:
+        for key, value in fields.items():
+            if value is None or isinstance(value, int | float):
+                continue
+            text = str(value)  # whatever else it is, its text is cleaned as well
+            text = text if self.addresses else mask(text)
+            fields[key] = self._lines(text) if key in _MULTILINE else escape(text, keep=self.keep)
+        return fields
+
+    def _lines(self, text: str) -> str:
+        """A traceback keeps its lines; on a terminal they are indented, so that none can pass for a line of the log."""
+        if self.keep:
+            return escape(text, keep=self.keep)
+        return "\n".join(f"    {escape(line)}" for line in text.splitlines())
+
+
+class _Library(logging.Handler):
+    """Passes what libraries log through the same chain."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record of the standard library's logging."""
+        fields: dict[str, Any] = {"logger": record.name}
+        if record.exc_info and record.exc_info[0]:
+            fields["traceback"] = logging.Formatter().formatException(record.exc_info)
+        level = max((known for known in _KNOWN_LEVELS if known <= record.levelno), default=logging.DEBUG)
+        with contextlib.suppress(OSError, ValueError):
+            structlog.get_logger().log(level, record.getMessage(), **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class _Outage:
+    """A store's verb that fails: since when, how often, and when that was last said."""
+
+    since: float
+    failures: int
+    told: float
+
+
+class LogObserver:
+    """Writes the core's events as lines, one an outcome.
+
+    A verb of a store that fails is told once, then again only now and then, and when it works again: an outage must not
+    bury what else there is to read.
+
+    Arguments:
+        settings: replica's name.
+        logger: where lines go; None is structlog's, as `configure` set it up.
+        clock: monotonic seconds.
+        remind_every: seconds between two lines about one verb that goes on failing.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        logger: Logger | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        remind_every: float = 60.0,
+    ) -> None:
+        self._replica = settings.replica
+        self._out: Logger = structlog.get_logger() if logger is None else logger
+        self._clock = clock
+        self._remind_every = remind_every
+        self._outages: dict[tuple[str, str], _Outage] = {}
+        self._opened: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Write the event down. A log that cannot be written to stops no mail."""
+        with contextlib.suppress(OSError, ValueError):
+            self._write(event)
+
+    def _write(self, event: Event) -> None:  # noqa: C901  # one case per event is the clear form
+        match event:
+            case Moved():
+                self._moved(event)
+            case StoreCalled():
+                self._store(event)
+            case BreakerChanged():
+                self._breaker(event)
+            case PipelineFailed():
+                self._bug(event)
+            case Lifetime(name=name, fields=fields):
+                level = logging.WARNING if name == "warning" else logging.INFO
+                self._out.log(level, f"service.{name}", **{"replica": self._replica, **dict(fields)})
+            case Claimed(count=count) if count:
+                self._line(logging.DEBUG, "mail.claimed", event, "store", "pipeline", "count", "seconds")
+            case ClaimLost():
+                self._line(logging.WARNING, "mail.claim_lost", event, "email_id", "store", "pipeline", "outcome")
+            case Rescued():
+                self._line(logging.WARNING, "mail.rescued", event, "email_id", "store", "origin", "to", "holder")
+            case Purged(count=count) if count:
+                self._line(logging.INFO, "mail.purged", event, "store", "count")
+            case SmtpAttempted():
+                self._line(logging.DEBUG, "smtp.attempt", event, "result", "code", "seconds")
+            case CallbackAttempted():
+                self._line(logging.DEBUG, "callback.attempt", event, "kind", "result", "seconds")
+
+    def _line(self, level: int, name: str, event: Event, *attributes: str) -> None:
+        fields = {attribute: getattr(event, attribute) for attribute in attributes}
+        if "seconds" in fields:
+            fields["duration_ms"] = _milliseconds(fields.pop("seconds"))
+        self._out.log(level, name, **fields)
+
+    def _moved(self, event: Moved) -> None:
+        fields: dict[str, Any] = {"reason": event.note} if event.note else {}
+        if event.parked:
+            fields["parked"] = True
+        self._out.log(
+            _LEVELS.get(event.outcome, logging.INFO),
+            f"mail.{event.outcome}",
+            email_id=event.email_id,
+            store=event.store,
+            pipeline=event.pipeline,
+            attempt=event.attempt,
+            status=str(event.to),
+            version=event.version,
+            duration_ms=_milliseconds(event.seconds),
+            age_s=round(event.age, 3),
+            **fields,
+        )
+
+    def _store(self, event: StoreCalled) -> None:
+        key, now = (event.store, event.op), self._clock()
+        outage = self._outages.get(key)
+        if event.error is None:
+            if outage is not None:
+                del self._outages[key]
+                seconds = round(now - outage.since, 1)
+                fields = {"store": event.store, "op": event.op, "failures": outage.failures, "outage_s": seconds}
+                self._out.log(logging.INFO, "store.recovered", **fields)
+            return
+        failures = 1 if outage is None else outage.failures + 1
+        since = now if outage is None else outage.since
+        tell = outage is None or now - outage.told >= self._remind_every
+        told = now if outage is None or tell else outage.told
+        self._outages[key] = _Outage(since, failures, told)
+        if tell:
+            fields = {"store": event.store, "op": event.op, "failures": failures, "outage_s": round(now - since, 1)}
+            self._out.log(logging.WARNING, "store.failing", error=event.error, **fields)
+
+    def _breaker(self, event: BreakerChanged) -> None:
+        if event.open:
+            self._opened[event.name] = self._clock()
+            self._out.log(logging.WARNING, "breaker.opened", breaker=event.name, reason=event.reason)
+            return
+        since = self._opened.pop(event.name, None)
+        fields = {} if since is None else {"outage_s": round(self._clock() - since, 1)}
+        self._out.log(logging.INFO, "breaker.closed", breaker=event.name, **fields)
+
+    def _bug(self, event: PipelineFailed) -> None:
+        level, name = (logging.CRITICAL, "pipeline.died") if event.fatal else (logging.ERROR, "pipeline.failed")
+        fields: dict[str, Any] = {"store": event.store, "pipeline": event.pipeline, "error": event.error}
+        fields |= {"email_id": event.email_id} if event.email_id else {}
+        fields |= {"traceback": event.traceback} if event.traceback else {}
+        self._out.log(level, name, **fields)
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000.0, 1)
