@@ -58,6 +58,8 @@ class Email:
         expired: its ttl has passed, on the store's clock.
         created_at: UTC.
         reached_at: when it was sent or failed, UTC, on the store's clock; None before that.
+        last_error: what the last try at this stage ended with, if it failed.
+        expires_in: seconds from the claim until its ttl passes, on the store's clock; None where it has no ttl.
         lease: how long the claim holds; None only where no runner is involved (tests).
     """
 
@@ -74,6 +76,8 @@ class Email:
     expired: bool
     created_at: datetime
     reached_at: datetime | None
+    last_error: str | None = None
+    expires_in: float | None = None
     lease: Lease | None = field(default=None, compare=False, repr=False)
 
 

@@ -1,0 +1,112 @@
+"""Everyone who works on one store: four runners, the keeper of their leases, and the housekeeper."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from mailculator.clock import Clock
+from mailculator.events import Observer, PipelineFailed
+from mailculator.model import Status, StatusCount
+from mailculator.pipelines.base import Pipeline
+from mailculator.pipelines.housekeeping import Housekeeper
+from mailculator.pipelines.leases import Keeper
+from mailculator.pipelines.runner import Pace, Runner
+from mailculator.stores.base import Ping
+from mailculator.stores.watched import WatchedStore
+from mailculator.timing import Timing
+
+
+class Crew:
+    """Runs a store's pipelines side by side until it is stopped.
+
+    Arguments:
+        on_ping, on_counts: as for Housekeeper.
+        on_death: called when one of the loops ended though nobody had stopped it: a bug, already reported.
+    """
+
+    def __init__(
+        self,
+        store: WatchedStore,
+        pipelines: Sequence[Pipeline],
+        *,
+        pace: Pace,
+        timing: Timing,
+        clock: Clock,
+        rng: random.Random,
+        observer: Observer,
+        on_ping: Callable[[Ping | None], None],
+        on_counts: Callable[[Mapping[Status, StatusCount]], None],
+        on_death: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._observer = observer
+        self._on_death = on_death
+        self._keeper = Keeper(store, timing=timing, clock=clock)
+        self.runners = [
+            Runner(
+                store,
+                pipeline,
+                pace=pace,
+                timing=timing,
+                keeper=self._keeper,
+                clock=clock,
+                rng=rng,
+                observer=observer,
+                wake=self.wake,
+            )
+            for pipeline in pipelines
+        ]
+        self._wakes = {runner.stage.waiting: runner.wake for runner in self.runners}
+        self._housekeeper = Housekeeper(
+            store,
+            timing=timing,
+            clock=clock,
+            observer=observer,
+            wake=self.wake,
+            on_ping=on_ping,
+            on_counts=on_counts,
+        )
+
+    def wake(self, status: Status) -> None:
+        """Mail has come into this status: whoever claims it looks now."""
+        wake = self._wakes.get(status)
+        if wake is not None:
+            wake()
+
+    def stop(self) -> None:
+        """Claim nothing more; `run` ends when what has begun is on record."""
+        for runner in self.runners:
+            runner.stop()
+
+    def abort(self) -> None:
+        """Stop, and interrupt what is under way."""
+        for runner in self.runners:
+            runner.abort()
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            side = {"leases": self._keeper.run(), "watch": self._housekeeper.watch(), "tend": self._housekeeper.tend()}
+            for name, loop in side.items():
+                group.create_task(self._watched(name, loop), name=f"{self._store.name}/{name}")
+            # Leases are kept, and the store is looked after, until the last result is on record.
+            async with asyncio.TaskGroup() as runners:
+                for runner in self.runners:
+                    name = runner.stage.name
+                    runners.create_task(self._watched(name, runner.run()), name=f"{self._store.name}/{name}")
+            self._keeper.stop()
+            self._housekeeper.stop()
+
+    async def _watched(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
+        """Run a loop; its death stops the process in good order instead of tearing down what the others have begun."""
+        try:
+            await loop
+        except Exception as error:  # whatever it is, nobody foresaw it
+            trace = "".join(traceback.format_exception(error))
+            text = f"{type(error).__name__}: {error}"
+            self._observer(PipelineFailed(self._store.name, name, text, fatal=True, traceback=trace))
+            self._on_death()

@@ -1,0 +1,211 @@
+"""The sender: READY mail is rendered and handed to the relay."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from mailculator import address, lifecycle, message, payload, prepared
+from mailculator.clock import Clock
+from mailculator.config import Settings
+from mailculator.errors import (
+    LeaseLapsed,
+    PayloadError,
+    PayloadUnavailable,
+    RelayDeferred,
+    RelayLost,
+    RelayRefused,
+    TransportError,
+)
+from mailculator.events import Observer, SmtpAttempted
+from mailculator.lifecycle import Failed, Outcome, Park, Release, Retry, Sent, Wait
+from mailculator.model import Email
+from mailculator.payload import Payload
+from mailculator.pipelines import files
+from mailculator.pipelines.breaker import Breaker
+from mailculator.pipelines.budget import ByteBudget
+from mailculator.timing import Timing
+from mailculator.transport.base import Envelope, Relay
+
+UNKNOWN = "outcome unknown"
+"""How the reasons begin that say: the message left, and the relay's answer never came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A mail as it goes out."""
+
+    envelope: Envelope
+    content: bytes
+
+
+class Sender:
+    """The pipeline READY → SENT or FAILED.
+
+    Arguments:
+        relay: shared by every store's sender, like `breaker`, `rate` and `budget`.
+        rate: awaited before each try, so that no more leave in a second than the operator allows.
+        concurrency: emails under way at once.
+    """
+
+    stage = lifecycle.SENDER
+
+    def __init__(
+        self,
+        settings: Settings,
+        timing: Timing,
+        *,
+        relay: Relay,
+        breaker: Breaker,
+        rate: Callable[[], Awaitable[None]],
+        budget: ByteBudget,
+        clock: Clock,
+        rng: random.Random,
+        observer: Observer,
+        concurrency: int,
+    ) -> None:
+        self.breaker: Breaker | None = breaker
+        self.concurrency = concurrency
+        self._guard = breaker
+        self._settings = settings
+        self._timing = timing
+        self._relay = relay
+        self._rate = rate
+        self._budget = budget
+        self._clock = clock
+        self._rng = rng
+        self._observer = observer
+        self._sender = address.parse(settings.smtp_from, "SMTP_FROM").addr_spec
+        self._domain = settings.message_id_domain
+
+    async def handle(self, email: Email) -> Outcome:
+        """Send one email, or say why not."""
+        if email.expired:
+            return Failed("expired")
+        try:
+            if email.payload_file_path:
+                return await self._from_payload(email, email.payload_file_path)
+            if email.eml_file_path:
+                return await self._from_file(email, email.eml_file_path)
+        except PayloadError as error:
+            # Intake found it fit, so the files have changed since; or the older consumer prepared what cannot be sent.
+            return Failed(str(error))
+        except PayloadUnavailable as error:
+            return self._postpone(email, error)
+        return Park("row_corrupt: a READY email needs a payload_file_path or an eml_file_path")
+
+    async def _from_payload(self, email: Email, path: str) -> Outcome:
+        mail, size = await asyncio.to_thread(self._measure, path)
+        # The attachments as they are, the rendered message, and what the relay's transport keeps of it.
+        async with self._budget.hold(3 * size):
+            outgoing = await asyncio.to_thread(self._render, email, mail)
+            return await self._hand_over(email, outgoing)
+
+    async def _from_file(self, email: Email, path: str) -> Outcome:
+        limit = self._settings.max_message_size
+        async with self._budget.hold(3 * limit):
+            outgoing = await asyncio.to_thread(self._load, path, limit)
+            return await self._hand_over(email, outgoing)
+
+    def _measure(self, path: str) -> tuple[Payload, int]:
+        mail = payload.parse(files.read_payload(path), allowed_sender_domains=self._settings.allowed_sender_domains)
+        size = files.check_attachments(mail, self._settings.attachments_base_path, self._settings.max_message_size)
+        return mail, size
+
+    def _render(self, email: Email, mail: Payload) -> Outgoing:
+        attachments = files.read_attachments(
+            mail, self._settings.attachments_base_path, self._settings.max_message_size
+        )
+        content = message.render(
+            mail, email_id=email.id, domain=self._domain, date=email.created_at, attachments=attachments
+        )
+        limit = self._settings.max_message_size
+        if len(content) > limit:
+            raise PayloadError("size", f"the message has {len(content)} bytes; the limit is {limit}")
+        utf8 = any(one.needs_smtputf8 for one in (mail.sender, mail.reply_to, mail.to))
+        return Outgoing(Envelope(self._sender, mail.to.addr_spec, smtputf8=utf8), content)
+
+    def _load(self, path: str, limit: int) -> Outgoing:
+        found = prepared.prepare(files.read_prepared(path, self._settings.eml_storage_path, limit))
+        to = found.recipient
+        return Outgoing(Envelope(self._sender, to.addr_spec, smtputf8=to.needs_smtputf8), found.content)
+
+    async def _hand_over(self, email: Email, outgoing: Outgoing) -> Outcome:
+        until = None if email.expires_in is None else self._clock.now() + email.expires_in
+
+        async def attempt() -> Outcome:
+            await self._rate()
+            # As the probe of an open breaker it may have been in hand for minutes.
+            if until is not None and self._clock.now() >= until:
+                return Failed("expired")
+            return await self._attempt(email, outgoing)
+
+        return await self._guard.guard(attempt)
+
+    async def _attempt(self, email: Email, outgoing: Outgoing) -> Outcome:
+        started = self._clock.now()
+        left = False
+
+        def may_leave() -> bool:
+            nonlocal left
+            left = email.lease is None or email.lease.holds(self._timing.lease_margin)
+            return left
+
+        try:
+            reply = await self._relay.send(outgoing.envelope, outgoing.content, may_leave=may_leave)
+        except TransportError as error:
+            return self._explain(email, error, started)
+        except LeaseLapsed:
+            return Release("the lease ran out before the message left")
+        except asyncio.CancelledError:
+            if left:
+                return self._resend(email, f"{UNKNOWN}: interrupted while the relay's answer was awaited")
+            raise
+        self._guard.succeeded()
+        self._tell("sent", 250, started)
+        return Sent(reply)
+
+    def _explain(self, email: Email, error: TransportError, started: float) -> Outcome:
+        match error:
+            case RelayRefused():
+                self._guard.succeeded()
+                self._tell("refused", error.code, started)
+                return Failed(str(error))
+            case RelayDeferred():
+                self._guard.succeeded()
+                self._tell("deferred", error.code, started)
+                return self._retry(email, str(error))
+            case RelayLost():
+                self._guard.failed(str(error))
+                self._tell("lost", error.code, started)
+                return self._resend(email, f"{UNKNOWN}: {error}")
+            case _:
+                self._guard.failed(str(error))
+                self._tell("unavailable", error.code, started)
+                return Wait(str(error), self._soon())
+
+    def _retry(self, email: Email, reason: str) -> Outcome:
+        if email.failing_for >= self._timing.relay_give_up:
+            return Failed(reason)
+        return Retry(reason, self._timing.relay_backoff.delay(email.attempts, self._rng))
+
+    def _resend(self, email: Email, reason: str) -> Outcome:
+        """Once more under the same Message-ID; a second unknown outcome is told to the producer as it is."""
+        if email.last_error is not None and email.last_error.startswith(UNKNOWN):
+            return Failed(reason)
+        return self._retry(email, reason)
+
+    def _postpone(self, email: Email, error: PayloadUnavailable) -> Outcome:
+        if error.shared:
+            return Wait(error.detail, self._soon())
+        if error.missing and email.failing_for >= self._timing.relay_give_up:
+            return Failed(error.detail)
+        return Retry(error.detail, self._timing.payload_backoff.delay(email.attempts, self._rng))
+
+    def _soon(self) -> float:
+        return self._timing.wait * (0.5 + 0.5 * self._rng.random())
+
+    def _tell(self, result: str, code: int | None, started: float) -> None:
+        self._observer(SmtpAttempted(result, code or 0, self._clock.now() - started))

@@ -1,0 +1,243 @@
+"""What the relay's answer, or the lack of one, means for a mail. Real files, a relay that says what it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailculator.config import Settings
+from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefused, RelayUnavailable
+from mailculator.events import BreakerChanged, SmtpAttempted
+from mailculator.lifecycle import Failed, Outcome, Park, Release, Retry, Sent, Wait
+from mailculator.model import Email, Lease, Status
+from mailculator.pipelines.breaker import Breaker
+from mailculator.pipelines.budget import ByteBudget
+from mailculator.pipelines.sender import UNKNOWN, Sender
+from mailculator.timing import Timing
+from mailculator.transport.base import Envelope
+from tests.support.clock import FakeClock
+from tests.support.events import Recording
+from tests.support.memory_store import email
+
+TIMING = Timing()
+ID = "550e8400-e29b-41d4-a716-446655440000"
+PAYLOAD = {
+    "id": ID,
+    "from": "sender@example.com",
+    "reply_to": "sender@example.com",
+    "to": "Anna <anna@example.org>",
+    "subject": "Ciao",
+    "body_text": "Testo\n",
+}
+
+
+class FakeRelay:
+    """Takes what it is told to take; `error` is raised after `may_leave` was asked when `late`, else before."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.late = False
+        self.hang: asyncio.Event | None = None
+        self.taken: list[tuple[Envelope, bytes]] = []
+
+    async def send(self, envelope: Envelope, message: bytes, *, may_leave: Callable[[], bool]) -> str:
+        if self.error is not None and not self.late:
+            raise self.error
+        if not may_leave():
+            raise LeaseLapsed
+        if self.hang is not None:
+            self.hang.set()
+            await asyncio.Event().wait()
+        if self.error is not None:
+            raise self.error
+        self.taken.append((envelope, message))
+        return "250 2.0.0 Ok: queued as 1"
+
+    async def close(self) -> None:
+        return None
+
+
+class Bench:
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.clock, self.seen, self.relay, self.turns = FakeClock(), Recording(), FakeRelay(), 0
+        self.path = directory / "payload.json"
+        self.path.write_text(json.dumps(PAYLOAD))
+        self.breaker = Breaker("relay", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
+        self.sender = Sender(
+            Settings(
+                smtp_host="relay.example",
+                smtp_from="bounces@example.com",
+                message_id_domain="example.com",
+                attachments_base_path=directory,
+                eml_storage_path=directory,
+                **settings,
+            ),
+            TIMING,
+            relay=self.relay,
+            breaker=self.breaker,
+            rate=self.turn,
+            budget=ByteBudget(1 << 30),
+            clock=self.clock,
+            rng=random.Random(5),
+            observer=self.seen,
+            concurrency=4,
+        )
+
+    async def turn(self) -> None:
+        self.turns += 1
+
+    def ready(self, **changes: object) -> Email:
+        lease = Lease(self.clock.now() + TIMING.lease, self.clock.now)
+        plain: dict[str, object] = {"payload_file_path": str(self.path), "attempts": 1, "lease": lease}
+        return email(ID, Status.PROCESSING, **plain | changes)
+
+    async def handle(self, **changes: object) -> Outcome:
+        return await self.sender.handle(self.ready(**changes))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_mail_goes_to_its_one_recipient_from_the_configured_envelope_sender(bench: Bench) -> None:
+    assert await bench.handle() == Sent("250 2.0.0 Ok: queued as 1")
+    [(envelope, content)] = bench.relay.taken
+    assert envelope == Envelope("bounces@example.com", "anna@example.org")
+    assert f"Message-ID: <{ID}@example.com>\r\n".encode() in content
+    assert bench.turns == 1
+    assert [event.result for event in bench.seen.of(SmtpAttempted)] == ["sent"]
+
+
+async def test_every_try_sends_the_same_octets(bench: Bench) -> None:
+    await bench.handle()
+    await bench.handle(attempts=2)
+    assert bench.relay.taken[0] == bench.relay.taken[1]
+
+
+async def test_expired_mail_is_not_sent(bench: Bench) -> None:
+    assert await bench.handle(expired=True) == Failed("expired")
+    assert bench.relay.taken == []
+
+
+async def test_a_refusal_at_rcpt_or_later_fails_the_mail(bench: Bench) -> None:
+    bench.relay.error = RelayRefused("rcpt", "no such user", 550)
+    assert await bench.handle() == Failed("rcpt: 550 no such user")
+
+
+@pytest.mark.parametrize("code", [421, 450, 451, 452, 454])
+async def test_g8_every_deferral_is_tried_again_later(bench: Bench, code: int) -> None:
+    bench.relay.error = RelayDeferred("rcpt", "later", code)
+    outcome = await bench.handle()
+    assert isinstance(outcome, Retry)
+    assert 0 < outcome.delay <= TIMING.relay_backoff.base
+
+
+async def test_g8_deferrals_end_after_a_day_whatever_the_tries(bench: Bench) -> None:
+    bench.relay.error = RelayDeferred("rcpt", "later", 451)
+    assert isinstance(await bench.handle(attempts=500, failing_for=TIMING.relay_give_up - 1), Retry)
+    assert isinstance(await bench.handle(attempts=2, failing_for=TIMING.relay_give_up), Failed)
+
+
+async def test_a_relay_that_is_away_fails_no_mail_ever_and_opens_the_breaker(bench: Bench) -> None:
+    bench.relay.error = RelayUnavailable("auth", "authentication failed", 535)
+    for _ in range(4):
+        assert isinstance(await bench.handle(failing_for=10 * TIMING.relay_give_up), Wait)
+    assert not bench.breaker.is_open
+    probe = asyncio.create_task(bench.handle(failing_for=10 * TIMING.relay_give_up))
+    await bench.seen.expect(BreakerChanged, 1)
+    await bench.clock.until_waited_for(5.0)
+    bench.relay.error = None
+    await bench.clock.advance(5.0)
+    assert isinstance(await probe, Sent)
+    assert not bench.breaker.is_open
+
+
+async def test_an_unknown_outcome_is_sent_once_more_and_then_told_as_it_is(bench: Bench) -> None:
+    bench.relay.error, bench.relay.late = RelayLost("dot", "connection lost"), True
+    outcome = await bench.handle()
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith(UNKNOWN)
+    second = await bench.handle(attempts=2, last_error=outcome.reason)
+    assert isinstance(second, Failed)
+    assert second.reason.startswith(UNKNOWN)
+
+
+async def test_a_lease_that_is_about_to_end_keeps_the_message_here(bench: Bench) -> None:
+    lease = Lease(bench.clock.now() + TIMING.lease_margin - 0.1, bench.clock.now)
+    assert isinstance(await bench.handle(lease=lease), Release)
+    assert bench.relay.taken == []
+
+
+async def test_interrupted_after_the_message_left_it_says_so(bench: Bench) -> None:
+    bench.relay.hang = asyncio.Event()
+    work = asyncio.create_task(bench.handle())
+    await bench.relay.hang.wait()
+    work.cancel()
+    outcome = await work
+    assert isinstance(outcome, Retry)
+    assert outcome.reason.startswith(UNKNOWN)
+
+
+async def test_mail_that_expires_while_it_probes_is_not_sent(bench: Bench) -> None:
+    for _ in range(5):
+        bench.breaker.failed("refused")
+    bench.relay.error = RelayUnavailable("connect", "refused")
+    work = asyncio.create_task(bench.handle(expires_in=7.0))
+    await bench.clock.until_waited_for(5.0)
+    await bench.clock.advance(5.0)
+    await bench.clock.until_waited_for(5.0)
+    bench.relay.error = None
+    await bench.clock.advance(5.0)
+    assert await work == Failed("expired")
+    assert bench.relay.taken == []
+
+
+async def test_a_payload_that_was_changed_into_nonsense_fails_the_mail(bench: Bench) -> None:
+    bench.path.write_text("[]")
+    outcome = await bench.handle()
+    assert isinstance(outcome, Failed)
+    assert "json_type" in outcome.reason
+
+
+async def test_a_share_that_is_gone_is_waited_for(bench: Bench) -> None:
+    bench.path.unlink()
+    assert isinstance(await bench.handle(failing_for=10 * TIMING.relay_give_up), Wait)
+
+
+async def test_a_payload_that_is_gone_from_a_share_that_is_there_fails_after_a_day(bench: Bench) -> None:
+    (bench.path.parent / "another.json").write_text("{}")
+    bench.path.unlink()
+    assert isinstance(await bench.handle(), Retry)
+    assert isinstance(await bench.handle(failing_for=TIMING.relay_give_up), Failed)
+
+
+async def test_a_message_that_grew_over_the_limit_in_encoding_is_not_sent(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_message_size=65_536)
+    bench.path.write_text(json.dumps(PAYLOAD | {"body_text": "é" * 30_000}))
+    outcome = await bench.handle()
+    assert isinstance(outcome, Failed)
+    assert outcome.reason.startswith("size")
+
+
+async def test_a_prepared_file_is_sent_as_it_stands(bench: Bench) -> None:
+    (bench.path.parent / "a.eml").write_bytes(b"From: x@example.com\nTo: Bob <bob@example.org>\nSubject: s\n\nhi\n")
+    assert isinstance(await bench.handle(payload_file_path=None, eml_file_path="a.eml"), Sent)
+    [(envelope, content)] = bench.relay.taken
+    assert envelope.recipient == "bob@example.org"
+    assert content == b"From: x@example.com\r\nTo: Bob <bob@example.org>\r\nSubject: s\r\n\r\nhi\r\n"
+
+
+async def test_a_prepared_file_for_two_fails(bench: Bench) -> None:
+    (bench.path.parent / "a.eml").write_bytes(b"From: x@example.com\nTo: a@example.org, b@example.org\n\nhi\n")
+    assert isinstance(await bench.handle(payload_file_path=None, eml_file_path="a.eml"), Failed)
+
+
+async def test_a_row_without_any_file_is_set_aside_where_an_operator_sees_it(bench: Bench) -> None:
+    assert isinstance(await bench.handle(payload_file_path=None), Park)
