@@ -1,0 +1,60 @@
+# Everything a person does with a checkout. `make run` and `make test` work on a fresh machine and need nothing first.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt lock docs check-install clean
+
+PYTHON ?=
+ARGS ?=
+export PYTHON
+
+VENV := .venv
+BIN := $(VENV)/bin
+BOOTSTRAP := tools/bootstrap.sh
+# The database server lies in /usr/sbin, which a plain user's PATH may lack.
+export PATH := $(PATH):/usr/sbin:/usr/local/sbin
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
+	@$(BOOTSTRAP) run $(if $(findstring mysql,$(ARGS)),mariadbd)
+	@$(BIN)/mailculator demo $(ARGS)
+
+test: ## all tests: make test ARGS="-k callback"
+	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@$(BIN)/pytest $(ARGS)
+
+check: ## format, lint, types and the Dockerfile
+	@$(BOOTSTRAP) dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/hadolint --failure-threshold style Dockerfile
+
+fmt: ## format, and mend what the linter can mend
+	@$(BOOTSTRAP) dev
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+# Without UPGRADE=1 the pins that still fit stay. New ones have been public for a week: most poisoned releases are
+# found and withdrawn sooner.
+LOCK = UV_CUSTOM_COMPILE_COMMAND="make lock" $(if $(UPGRADE),UV_EXCLUDE_NEWER="7 days") $(BIN)/uv pip compile --quiet \
+	$(if $(UPGRADE),--upgrade) --universal --python-version 3.11 --generate-hashes --no-emit-index-url
+lock: ## the lock files, from pyproject.toml: make lock UPGRADE=1
+	@$(BOOTSTRAP) dev
+	@test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --group build -o requirements-build.lock
+	$(LOCK) --group dev pyproject.toml -o requirements-dev.lock
+
+docs: ## .env.example and docs/configuration.md, from the settings
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m mailculator.config_docs
+
+check-install: ## a plain `pip install .`, with no lock, in an environment of its own
+	@$(BOOTSTRAP) dev
+	tools/check_install.sh
+
+clean: ## away with what the other targets made; data/ stays
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
