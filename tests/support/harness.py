@@ -9,7 +9,7 @@ from mailculator.stores.base import Schema, Store
 
 
 class Harness(Protocol):
-    """One backend under test, for a whole session. Constructed without arguments; servers start at the first `fresh`."""
+    """One backend under test, for a whole session. Made without arguments; servers start at the first `fresh`."""
 
     name: str
 

@@ -11,6 +11,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -222,9 +223,10 @@ def test_every_setting_is_one(name: str) -> None:
 def test_the_service_finds_what_the_stage_offers() -> None:
     given = SERVICES["mailculator"]["environment"]
     assert {given["MYSQL_HOST"], given["SMTP_HOST"]} <= set(SERVICES["mailculator"]["depends_on"])
-    host, _, port = given["PIPELINE_CALLBACK_URL"].removeprefix("http://").rstrip("/").partition(":")
-    assert SERVICES[host]["command"] == [port]
-    assert importlib.util.find_spec(SERVICES[host]["entrypoint"][2]) is not None
+    callbacks = urlsplit(given["PIPELINE_CALLBACK_URL"])
+    receiver = SERVICES[str(callbacks.hostname)]
+    assert receiver["command"] == [str(callbacks.port)]
+    assert importlib.util.find_spec(receiver["entrypoint"][2]) is not None
     assert given["MYSQL_DATABASE"] == SERVICES["mariadb"]["environment"]["MARIADB_DATABASE"]
 
 
