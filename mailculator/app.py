@@ -1,0 +1,243 @@
+"""Composition and lifetime: the only file that sees concrete classes.
+
+Everything is built from Settings here, and runs with a crew per store, so that one store's outage leaves the other's
+pipelines running. What stores share is shared here too: the relay's connections, the callback client, the breakers,
+the rate, and the memory for messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from mailculator import __version__, config_checks, lifecycle
+from mailculator.clock import Clock, SystemClock
+from mailculator.config import Settings
+from mailculator.errors import ConfigError, StoreError
+from mailculator.events import Lifetime, Observer, StoreCalled, fan_out
+from mailculator.metrics import MetricsObserver
+from mailculator.model import Status, StatusCount
+from mailculator.pipelines.base import Pipeline
+from mailculator.pipelines.breaker import Breaker
+from mailculator.pipelines.budget import ByteBudget
+from mailculator.pipelines.callback import Callback
+from mailculator.pipelines.crew import Crew
+from mailculator.pipelines.intake import Intake
+from mailculator.pipelines.runner import Pace
+from mailculator.pipelines.sender import Sender
+from mailculator.stores import registry
+from mailculator.stores.base import Ping
+from mailculator.stores.watched import WatchedStore
+from mailculator.transport.callback_format import callback_format
+from mailculator.transport.rate import Rate
+from mailculator.transport.relay_settings import relay_settings
+from mailculator.transport.smtp import SmtpRelay
+from mailculator.transport.webhook import WebhookClient, callback_settings
+from mailculator.web import server
+from mailculator.web.health import Health, Limits
+
+ABORT_SHARE = 0.2
+"""The part of the time to stop that is kept for writing down how far interrupted work came; 5 seconds at the most."""
+
+
+FILE_THREADS = 32
+"""Threads that read payloads and render messages."""
+
+
+class Service:
+    """The four pipelines over every enabled store, with health and metrics beside them.
+
+    Arguments:
+        observer: told of every event, beside the metrics and the health page: the log, or the demo's table.
+    """
+
+    def __init__(self, settings: Settings, *, observer: Observer, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._rng = random.Random()
+        self._timing = settings.timing
+        self._stores = registry.enabled(settings)
+        self._registry = CollectorRegistry()
+        self._metrics = MetricsObserver(self._registry)
+        self._health = Health(
+            __version__,
+            Limits.of(self._timing, interval=settings.pipeline_interval, time_scale=settings.time_scale),
+            stores=self._stores,
+            warnings=[warning.variable for warning in config_checks.warnings(settings)],
+        )
+        self._observer = fan_out(self._metrics, self._health, observer)
+        self._crews: list[Crew] = []
+        self._stopping = asyncio.Event()
+        self._died = False
+        self._refusal: ConfigError | None = None
+        self._relay = SmtpRelay(relay_settings(settings), self._timing)
+        self._webhook = WebhookClient(callback_settings(settings))
+        self._format = callback_format(settings)
+        self._budget = ByteBudget(settings.memory_limit)
+        self._rate = Rate(settings.smtp_rate)
+        self._breakers = {name: self._breaker(name) for name in ("relay", "callback")}
+
+    def stop(self) -> None:
+        """Drain: claim nothing more, give back what has not begun, finish what has, then end `run`."""
+        self._stopping.set()
+
+    async def run(self) -> int:
+        """Until `stop`. Returns the exit code: 0, or 1 when a pipeline's loop had died.
+
+        Errors: ConfigError when the health port is taken, or when a store's schema refuses this version.
+        """
+        # Files may lie on a share that hangs: what waits for it must not take the threads of everybody else.
+        files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
+        asyncio.get_running_loop().set_default_executor(files)
+        web, port = await server.start(self._health, self._registry, port=self._settings.http_port)
+        try:
+            self._tell("started", version=__version__, stores=",".join(self._stores), http_port=port)
+            await self._work()
+            await self._relay.close()
+            await self._webhook.close()
+        finally:
+            await web.cleanup()
+        self._tell("stopped")
+        if self._refusal is not None:
+            raise self._refusal
+        return 1 if self._died else 0
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            work = [group.create_task(self._serve(name), name=name) for name in self._stores]
+            await self._stopping.wait()
+            self._tell("stopping")
+            for breaker in self._breakers.values():
+                breaker.halt()
+            for crew in self._crews:
+                crew.stop()
+            grace = self._settings.shutdown_grace
+            reserve = min(5.0, ABORT_SHARE * grace)
+            if await _unfinished(work, grace - reserve):
+                for crew in self._crews:
+                    crew.abort()
+            for task in await _unfinished(work, reserve):
+                # What is not on record by now is taken up again when its lease has expired.
+                task.cancel()
+
+    async def _serve(self, name: str) -> None:
+        try:
+            store = await self._open(name)
+        except ConfigError as error:
+            self._refusal = error
+            self.stop()
+            return
+        if store is None:
+            return
+        try:
+            crew = self._crew(name, store)
+            if not self._stopping.is_set():
+                await crew.run()
+        finally:
+            await store.close()
+
+    async def _open(self, name: str) -> WatchedStore | None:
+        """The store, as soon as it answers; None when the process stops before that. Errors: ConfigError."""
+        tries = 0
+        while not self._stopping.is_set():
+            started = self._clock.now()
+            try:
+                store = await registry.backend(name).open_store(self._settings, service=True)
+            except StoreError as error:
+                tries += 1
+                self._observer(StoreCalled(name, "open", self._clock.now() - started, str(error)))
+                self._health.store_silent(name)
+                await self._clock.wait(self._stopping, self._timing.store_backoff.delay(tries, self._rng))
+            else:
+                self._observer(StoreCalled(name, "open", self._clock.now() - started))
+                return WatchedStore(store, observer=self._observer, clock=self._clock)
+        return None
+
+    def _crew(self, name: str, store: WatchedStore) -> Crew:
+        settings = self._settings
+        crew = Crew(
+            store,
+            self._pipelines(),
+            pace=Pace(settings.replica, settings.pipeline_interval, settings.batch_size),
+            timing=self._timing,
+            clock=self._clock,
+            rng=self._rng,
+            observer=self._observer,
+            on_ping=partial(self._pinged, name),
+            on_counts=partial(self._counted, name),
+            on_death=self._mourn,
+        )
+        for runner in crew.runners:
+            self._health.register(name, runner.stage.name, partial(getattr, runner, "last_turn"))
+            self._metrics.watch(name, runner.stage.name, partial(getattr, runner, "in_flight"))
+        self._crews.append(crew)
+        return crew
+
+    def _pipelines(self) -> list[Pipeline]:
+        settings, timing, rng = self._settings, self._timing, self._rng
+        sender = Sender(
+            settings,
+            timing,
+            relay=self._relay,
+            breaker=self._breakers["relay"],
+            rate=self._rate.take,
+            budget=self._budget,
+            clock=self._clock,
+            rng=rng,
+            observer=self._observer,
+            concurrency=settings.smtp_connections,
+        )
+        callbacks = [
+            Callback(
+                stage,
+                timing,
+                client=self._webhook,
+                wording=self._format,
+                breaker=self._breakers["callback"],
+                clock=self._clock,
+                rng=rng,
+                observer=self._observer,
+                concurrency=settings.callback_connections,
+            )
+            for stage in (lifecycle.SENT_CALLBACK, lifecycle.FAILED_CALLBACK)
+        ]
+        return [Intake(settings, timing, rng), sender, *callbacks]
+
+    def _breaker(self, name: str) -> Breaker:
+        return Breaker(
+            name,
+            observer=self._observer,
+            clock=self._clock,
+            probe_every=self._timing.probe_every,
+            probe_hold=self._timing.probe_hold,
+        )
+
+    def _pinged(self, name: str, ping: Ping | None) -> None:
+        if ping is None:
+            self._health.store_silent(name)
+        else:
+            self._health.store_answered(name, seconds=ping.seconds, writable=ping.writable)
+
+    def _counted(self, name: str, counts: Mapping[Status, StatusCount]) -> None:
+        self._metrics.set_counts(name, counts)
+
+    def _mourn(self) -> None:
+        self._died = True
+        self.stop()
+
+    def _tell(self, name: str, **fields: str | int | float | bool | None) -> None:
+        self._observer(Lifetime(name, tuple(fields.items())))
+
+
+async def _unfinished(tasks: list[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:
+    """Those of `tasks` that have not ended after so many seconds."""
+    waiting = {task for task in tasks if not task.done()}
+    if not waiting:
+        return set()
+    _, waiting = await asyncio.wait(waiting, timeout=max(seconds, 0.0))
+    return waiting

@@ -1,0 +1,75 @@
+"""A message made ready to leave: checked to the last octet, and dot-stuffed."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import dataclass
+
+from mailculator.errors import RelayRefused
+from mailculator.transport.base import Envelope
+
+LONGEST_LINE = 998
+"""Octets of a line without its CRLF (RFC 5322 section 2.1.1)."""
+
+_LARGE = 262_144
+# A quoted local part may hold anything printable; else nothing that would end the path or start a parameter.
+_PATH = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"@)?[^\s<>"\x00-\x1f\x7f]*')
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message as it goes over the wire.
+
+    Arguments:
+        wire: dot-stuffed, with its final dot line (RFC 5321 section 4.5.2).
+        size: octets as SIZE counts them (RFC 1870 section 3): without stuffing and dot line.
+        eight_bit: an octet is above 127.
+    """
+
+    wire: bytes
+    size: int
+    eight_bit: bool
+
+
+async def prepare(envelope: Envelope, message: bytes) -> Outgoing:
+    """Check and stuff a message. Errors: RelayRefused when octets would leave that no relay may be given."""
+    if not (fits_command(envelope.sender) and fits_command(envelope.recipient)):
+        raise RelayRefused("mail", "an envelope address has characters that no command can carry")
+    if len(message) > _LARGE:
+        return await asyncio.to_thread(stuff, message)
+    return stuff(message)
+
+
+def fits_command(address: str) -> bool:
+    """Whether an address can stand between the angle brackets of MAIL or RCPT without becoming something else."""
+    return _PATH.fullmatch(address) is not None
+
+
+def stuff(message: bytes) -> Outgoing:
+    """The wire form. Errors: RelayRefused for a bare CR or LF, or a line over LONGEST_LINE.
+
+    The renderer makes neither; this is the last place where a smuggled message could still be stopped.
+    """
+    if not message.endswith(b"\r\n"):
+        message += b"\r\n"
+    ends = message.count(b"\r\n")
+    if message.count(b"\r") != ends or message.count(b"\n") != ends:
+        raise RelayRefused("body", "the message has a bare CR or LF")
+    if _has_long_line(message):
+        raise RelayRefused("body", f"the message has a line over {LONGEST_LINE} octets")
+    stuffed = message.replace(b"\r\n.", b"\r\n..")
+    if message.startswith(b"."):
+        stuffed = b"." + stuffed
+    return Outgoing(stuffed + b".\r\n", len(message), not message.isascii())
+
+
+def _has_long_line(message: bytes) -> bool:
+    """Leaps from line end to line end, as far as one line may reach: a thousandth of the steps of a scan."""
+    position = 0
+    while position < len(message):
+        end = message.rfind(b"\r\n", position, position + LONGEST_LINE + 2)
+        if end < 0:
+            return True
+        position = end + 2
+    return False

@@ -1,0 +1,218 @@
+"""The SMTP relay: a pool of sessions over every address its name resolves to."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from mailculator.errors import LeaseLapsed, RelayDeferred, RelayRefused, RelayUnavailable
+from mailculator.timing import Timing
+from mailculator.transport.base import Envelope
+from mailculator.transport.outgoing import Outgoing, prepare
+from mailculator.transport.relay_settings import RelaySettings, tls_context
+from mailculator.transport.replies import describe, one_line
+from mailculator.transport.smtp_session import Session
+from mailculator.transport.smtp_wire import Trace
+
+MAILS_PER_CONNECTION = 50
+"""Relays commonly end a session after 100 mails; ours ends before it."""
+
+Address = tuple[str, int]
+Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
+"""Host and port to the addresses to try. Errors: OSError."""
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """Every address of a host, in the resolver's order. Errors: OSError (socket.gaierror)."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys((str(sockaddr[0]), port) for *_, sockaddr in found))
+
+
+class SmtpRelay:
+    """A Relay over SMTP. At most `settings.connections` are open; a session serves one task at a time.
+
+    Arguments:
+        clock: monotonic seconds; decides a connection's age.
+        resolve: for tests.
+        trace: told of every line of every conversation, secrets masked, messages left out.
+    """
+
+    def __init__(
+        self,
+        settings: RelaySettings,
+        timing: Timing,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        resolve: Resolve = resolve,
+        trace: Trace | None = None,
+    ) -> None:
+        self._settings = settings
+        self._timing = timing
+        self._clock = clock
+        self._resolve = resolve
+        self._trace = trace
+        self._slots = asyncio.Semaphore(settings.connections)
+        self._idle: list[tuple[Session, asyncio.TimerHandle]] = []
+        self._goodbyes: set[asyncio.Task[None]] = set()
+        self._context: ssl.SSLContext | None = None
+        self._loading = asyncio.Lock()
+        self._turn = 0
+        self._failed_at: dict[Address, float] = {}
+        self._closed = False
+
+    async def send(self, envelope: Envelope, message: bytes, *, may_leave: Callable[[], bool]) -> str:
+        """As Relay.send."""
+        outgoing = await prepare(envelope, message)
+        async with self._slots:
+            session = await self._begin(envelope, outgoing)
+            with self._lent(session):
+                return await session.hand_over(envelope, outgoing, may_leave)
+
+    async def ping(self) -> None:
+        """Open a session, TLS and AUTH included, and say goodbye. Errors: RelayUnavailable."""
+        await (await self._open()).quit()
+
+    async def close(self) -> None:
+        """As Relay.close; a session still in use is closed as soon as it is given back."""
+        self._closed = True
+        for session, timer in self._idle:
+            timer.cancel()
+            self._dismiss(session)
+        self._idle.clear()
+        while self._goodbyes:
+            await asyncio.wait(self._goodbyes)
+
+    async def _begin(self, envelope: Envelope, message: Outgoing) -> Session:
+        """A session that has taken MAIL: a used one, or a new one, also where the used one turns out to be gone."""
+        session = self._take_idle()
+        if session is not None:
+            try:
+                with self._lent(session, keep=False):
+                    await session.reset()
+                    await session.offer_sender(envelope, message)
+                return session
+            except RelayUnavailable:
+                if not session.gone:
+                    raise
+        session = await self._open()
+        with self._lent(session, keep=False):
+            await session.offer_sender(envelope, message)
+        return session
+
+    def _take_idle(self) -> Session | None:
+        while self._idle:
+            session, timer = self._idle.pop()
+            timer.cancel()
+            if self._reusable(session):
+                return session
+            self._dismiss(session)
+        return None
+
+    def _reusable(self, session: Session) -> bool:
+        young = self._clock() - session.opened_at < self._timing.smtp_age
+        return session.alive and young and session.used < MAILS_PER_CONNECTION
+
+    @contextmanager
+    def _lent(self, session: Session, *, keep: bool = True) -> Iterator[None]:
+        """Decides what becomes of a session after a step: kept for the next mail, or dropped.
+
+        A refusal of the mail, or of ours to send it, leaves the session in order (RSET clears the envelope). Anything
+        else, cancellation above all, leaves a reply on its way that would answer the next mail's command.
+        """
+        try:
+            yield
+        except (RelayDeferred, RelayRefused, LeaseLapsed):
+            self._give_back(session)
+            raise
+        except BaseException:
+            session.abort()
+            raise
+        if keep:
+            self._give_back(session)
+
+    def _give_back(self, session: Session) -> None:
+        """Keep a session for the next mail, or say goodbye to it."""
+        if self._closed or not self._reusable(session):
+            self._dismiss(session)
+            return
+        timer = asyncio.get_running_loop().call_later(self._timing.smtp_idle, self._expire, session)
+        self._idle.append((session, timer))
+
+    def _expire(self, session: Session) -> None:
+        self._idle = [(kept, timer) for kept, timer in self._idle if kept is not session]
+        self._dismiss(session)
+
+    def _dismiss(self, session: Session) -> None:
+        if not session.alive:
+            session.abort()
+            return
+        # The set holds the task: the loop itself keeps only a weak reference.
+        goodbye = asyncio.get_running_loop().create_task(session.quit(), name="smtp-quit")
+        self._goodbyes.add(goodbye)
+        goodbye.add_done_callback(self._goodbyes.discard)
+
+    async def _open(self) -> Session:
+        """Try every address in turn. Errors: RelayUnavailable, which names each and carries the last one's phase."""
+        if self._closed:
+            raise RelayUnavailable("connect", "the relay was closed")
+        context = await self._tls_context()
+        failures: list[tuple[Address, RelayUnavailable]] = []
+        for address in self._in_order(await self._addresses()):
+            try:
+                session = await Session.open(
+                    self._settings, self._timing, address, context, clock=self._clock, trace=self._trace
+                )
+            except RelayUnavailable as error:
+                self._failed_at[address] = self._clock()
+                failures.append((address, error))
+                if error.phase == "auth" and (error.code or 0) >= 500:
+                    break  # the same password at every address would only lock the account
+            else:
+                self._failed_at.pop(address, None)
+                return session
+        raise _unavailable(failures)
+
+    async def _addresses(self) -> Sequence[Address]:
+        try:
+            async with asyncio.timeout(self._timing.smtp_connect):
+                found = await self._resolve(self._settings.host, self._settings.port)
+        except OSError as cause:
+            raise RelayUnavailable("connect", f"{self._settings.host}: {describe(cause)}") from cause
+        if not found:
+            raise RelayUnavailable("connect", f"{self._settings.host} has no address")
+        return found
+
+    def _in_order(self, addresses: Sequence[Address]) -> list[Address]:
+        """A different one first each time; those that failed within a connection's age last."""
+        start = self._turn % len(addresses)
+        self._turn += 1
+        horizon = self._clock() - self._timing.smtp_age
+        self._failed_at = {at: when for at, when in self._failed_at.items() if when > horizon and at in addresses}
+        return sorted([*addresses[start:], *addresses[:start]], key=lambda at: self._failed_at.get(at, float("-inf")))
+
+    async def _tls_context(self) -> ssl.SSLContext | None:
+        if self._settings.tls == "none":
+            return None
+        async with self._loading:  # reading the system's authorities takes 100 ms of CPU: once is enough
+            if self._context is None:
+                try:
+                    self._context = await asyncio.to_thread(tls_context, self._settings)
+                except OSError as cause:
+                    raise RelayUnavailable("tls", f"CA file {self._settings.ca_file}: {describe(cause)}") from cause
+            return self._context
+
+
+def _unavailable(failures: Sequence[tuple[Address, RelayUnavailable]]) -> RelayUnavailable:
+    _, last = failures[-1]
+    if len(failures) == 1:
+        (host, _), _ = failures[0]
+        detail = f"{host}: {last.detail}"
+    else:
+        detail = "; ".join(f"{host}: {error}" for (host, _), error in failures)
+    error = RelayUnavailable(last.phase, one_line(detail), last.code)
+    error.__cause__ = last
+    return error
