@@ -1,0 +1,218 @@
+"""One connection to MariaDB: aiomysql's, with TLS that cannot fail open, a session we set up, and errors of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import aiomysql
+from pymysql.constants import CLIENT
+from pymysql.err import MySQLError, OperationalError
+
+from mailculator.errors import ConfigError, Problem, StoreUnavailable
+from mailculator.stores.mariadb_errors import Lost, translate
+
+TlsMode = Literal["false", "true", "skip-verify"]
+
+# Whatever a server or a DBA has as defaults, these hold for us. NO_BACKSLASH_ESCAPES must be off: the driver escapes
+# with backslashes. Waits end on the server before we stop listening, or it would go on working for nobody.
+_SESSION = (
+    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00',"
+    " innodb_lock_wait_timeout = {lock_wait:d}{limit}"
+)
+_ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+
+class Result(NamedTuple):
+    """What a statement gave: its rows, and how many rows it changed."""
+
+    rows: tuple[tuple[Any, ...], ...]
+    affected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the database is and how to get in.
+
+    Arguments:
+        tls: None for a connection in clear.
+        timeout: seconds for one statement; connecting gets half of it.
+        store: the store's name, for errors.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str = field(repr=False)
+    database: str
+    tls: ssl.SSLContext | None
+    timeout: float
+    store: str = "mysql"
+
+
+def tls_context(mode: TlsMode, ca_file: Path | None) -> ssl.SSLContext | None:
+    """The TLS to ask for.
+
+    Errors: ConfigError when the CA file cannot be used.
+    """
+    if mode == "false":
+        return None
+    try:
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    except OSError as error:
+        message = f"cannot be used: {error.strerror or error}"
+        raise ConfigError([Problem("MAILCULATOR_MYSQL_CA_FILE", message)]) from error
+    if mode == "skip-verify":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no types
+    """aiomysql's connection, where it is too trusting."""
+
+    _writer: Any
+    _reader: Any
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(
+            host=endpoint.host,
+            port=endpoint.port,
+            user=endpoint.user,
+            password=endpoint.password,
+            db=endpoint.database,
+            charset="utf8mb4",
+            autocommit=True,
+            local_infile=False,
+            ssl=endpoint.tls,
+            program_name="mailculator",
+        )
+        # aiomysql always allows several statements in one; an injected second one would run.
+        self.client_flag &= ~CLIENT.MULTI_STATEMENTS
+
+    async def open(self) -> None:
+        try:
+            await self._connect()
+        except BaseException:
+            # aiomysql does not clean up when the TLS handshake is cancelled.
+            self.close()
+            raise
+        if self._ssl_context is not None and not self.encrypted:
+            self.close()
+            raise OperationalError(2026, "TLS was asked for and the connection is not encrypted")
+
+    @property
+    def encrypted(self) -> bool:
+        return self._writer is not None and self._writer.get_extra_info("ssl_object") is not None
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the server has closed it; nobody is told while it lies idle."""
+        return self._writer is None or self._reader.at_eof() or self._writer.is_closing()
+
+    async def fetch(self, sql: str) -> Result:
+        # Not through a cursor: that one asks for the server's notes and turns them into Python warnings.
+        await self.query(sql)
+        return Result(self._result.rows or (), int(self._result.affected_rows or 0))
+
+    def close(self) -> None:
+        """At once: an orderly end of TLS would wait for a peer that may be gone."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        self._writer = None
+        self._reader = None
+
+    async def _request_authentication(self) -> None:
+        # aiomysql goes on in clear when the server, or somebody in between, offers no TLS.
+        if self._ssl_context is not None and not self.server_capabilities & CLIENT.SSL:
+            raise OperationalError(2026, "TLS was asked for and the server offers none")
+        await super()._request_authentication()
+
+    async def _process_auth(self, plugin_name: bytes, auth_packet: Any) -> Any:
+        # Whoever poses as the server on a connection in clear could ask for the password itself.
+        if plugin_name in (b"mysql_clear_password", b"mysql_old_password") and not self.encrypted:
+            raise OperationalError(2059, "the server asks for the password in clear on a connection without TLS")
+        return await super()._process_auth(plugin_name, auth_packet)
+
+
+class Connection:
+    """An open connection. After any error but the server's own refusal of a statement it must be closed.
+
+    Arguments:
+        opened_at: when, on the pool's clock.
+        generation: the pool's count of lost servers at that time.
+    """
+
+    def __init__(self, driver: _Driver, endpoint: Endpoint) -> None:
+        self.opened_at = 0.0
+        self.generation = 0
+        self._driver = driver
+        self._endpoint = endpoint
+
+    @property
+    def usable(self) -> bool:
+        """False once either side has closed it."""
+        return not self._driver.at_end
+
+    async def execute(self, op: str, sql: str, parameters: Sequence[object] = ()) -> Result:
+        """Run one statement; `%s` marks a parameter, and a sequence is one: `IN %s`.
+
+        Errors: those of mariadb_errors, and StoreRejected.
+        """
+        if parameters:
+            sql %= tuple(self._driver.escape(value) for value in parameters)
+        store = self._endpoint.store
+        try:
+            async with asyncio.timeout(self._endpoint.timeout):
+                return await self._driver.fetch(sql)
+        except TimeoutError as error:
+            raise Lost(store, op, f"no answer within {self._endpoint.timeout:g} s") from error
+        except (MySQLError, OSError) as error:
+            raise translate(error, store, op) from error
+
+    def close(self) -> None:
+        """Drop it at once; the server rolls back what was not committed."""
+        self._driver.close()
+
+
+async def connect(endpoint: Endpoint) -> Connection:
+    """Open a connection and set its session up.
+
+    Errors: StoreUnavailable whatever the trouble: a wrong password or a missing database can be put right on the
+    server while we wait.
+    """
+    driver = _Driver(endpoint)
+    limit = endpoint.timeout / 2
+    try:
+        async with asyncio.timeout(limit):
+            await driver.open()
+            for statement in _session(driver.get_server_info(), endpoint.timeout):
+                await driver.fetch(statement)
+    except BaseException as error:
+        driver.close()
+        if isinstance(error, TimeoutError):
+            where = f"{endpoint.host}:{endpoint.port}"
+            raise Lost(endpoint.store, "connect", f"{where} did not answer within {limit:g} s") from error
+        if isinstance(error, Exception):
+            raise _refused(error, endpoint) from error
+        raise
+    return Connection(driver, endpoint)
+
+
+def _session(version: str, timeout: float) -> tuple[str, str]:
+    # MySQL has no max_statement_time; its nearest relative covers SELECT alone, and counts milliseconds.
+    mariadb = "MariaDB" in version
+    limit = f", max_statement_time = {timeout * 0.8:.3f}" if mariadb else f", max_execution_time = {timeout * 800:.0f}"
+    return _SESSION.format(lock_wait=max(1, round(timeout / 6)), limit=limit), _ISOLATION
+
+
+def _refused(error: Exception, endpoint: Endpoint) -> StoreUnavailable:
+    if isinstance(error, MySQLError | OSError):
+        return Lost(endpoint.store, "connect", translate(error, endpoint.store, "connect").detail)
+    # Something else listens there, and the driver stumbled over its greeting.
+    where = f"{endpoint.host}:{endpoint.port}"
+    return Lost(endpoint.store, "connect", f"{where} does not speak MariaDB's protocol ({type(error).__name__})")

@@ -1,0 +1,229 @@
+"""Writing results down: the moves that a claim's holder, or an operator, makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from mailculator.errors import StoreRejected
+from mailculator.lifecycle import REQUEUES, STAMPS_REACHED, Move, clean
+from mailculator.model import Status
+from mailculator.stores.base import Recorded, Steered
+from mailculator.stores.mariadb_claims import microseconds
+from mailculator.stores.mariadb_errors import RowRefused
+from mailculator.stores.mariadb_pool import Session
+from mailculator.stores.mariadb_rows import Held, Line, chunks, lock, per_row, text, write_history
+
+_UPDATE = "UPDATE emails SET {} WHERE id IN %s AND status = %s AND version = {version} AND claim_token = {token}"
+
+_REQUEUE = (
+    "UPDATE emails SET status = %s, version = version + 1, {anew} attempts = 0, failing_since = NULL,"
+    " last_error = NULL, parked = 0, due_at = NOW(6), claim_token = NULL, lease_until = NULL, lease_version = NULL,"
+    " ttl = IF(ttl <= UNIX_TIMESTAMP(), UNIX_TIMESTAMP() + %s, ttl), updated_at = NOW(6) WHERE id IN %s AND status = %s"
+)
+
+_VARIED = 100
+"""Rows in a statement that gives each its own values: the server looks every one up in the list, row by row."""
+
+
+class _Shape(NamedTuple):
+    """What decides which columns a move sets; moves of one shape go into one statement."""
+
+    origin: Status
+    to: Status
+    forward: bool
+    counts: bool
+    failing: bool
+    park: bool
+    error: bool
+    reason: bool
+    domain: bool
+
+
+def _shape(move: Move) -> _Shape:
+    return _Shape(
+        move.email.status,
+        move.to,
+        move.forward,
+        move.counts,
+        move.failing,
+        move.park,
+        move.error is not None,
+        move.reason is not None,
+        move.domain is not None,
+    )
+
+
+@dataclass
+class _Assignments:
+    """The SET list of one statement, and what its marks stand for."""
+
+    ids: Sequence[str]
+    clauses: list[str] = field(default_factory=list)
+    parameters: list[object] = field(default_factory=list)
+
+    def plain(self, *clauses: str) -> None:
+        self.clauses += clauses
+
+    def varied(self, clause: str, values: Sequence[object]) -> None:
+        expression, parameters = per_row(self.ids, values)
+        self.clauses.append(clause.format(expression))
+        self.parameters += parameters
+
+
+async def record(session: Session, moves: Sequence[Move], *, wait: bool) -> list[Recorded | None]:
+    """Write the moves whose claims stand; of one id, one move. None for a row that another transaction has locked.
+
+    Errors: RowRefused when one of them cannot be written; then none of them is.
+    """
+    ids = [move.email.id for move in moves]
+    held = await lock(session, ids, wait=wait)
+    standing = [move for move in moves if move.email.id in held and held[move.email.id].stands(move.email)]
+    groups: dict[_Shape, list[Move]] = {}
+    for move in standing:
+        groups.setdefault(_shape(move), []).append(move)
+    for shape, group in groups.items():
+        await _update(session, shape, group)
+    await write_history(session, [Line(move.email.id, move.to, move.note, move.email.version + 1) for move in standing])
+    done = {move.email.id for move in standing}
+    done |= await _written_before(session, [move for move in moves if move.email.id not in done], held)
+    unseen = [email_id for email_id in ids if email_id not in held]
+    locked = frozenset() if wait else await _still_there(session, unseen)
+    return [_answer(email_id, done, locked) for email_id in ids]
+
+
+def _answer(email_id: str, done: set[str], locked: frozenset[str]) -> Recorded | None:
+    if email_id in locked:
+        return None
+    return Recorded.DONE if email_id in done else Recorded.LOST
+
+
+async def _update(session: Session, shape: _Shape, moves: Sequence[Move]) -> None:
+    for chunk in chunks(moves, _VARIED):
+        ids = [move.email.id for move in chunk]
+        values = _values(shape, ids, chunk)
+        version, versions = per_row(ids, [move.email.version for move in chunk])
+        token, tokens = per_row(ids, [move.email.claim_token for move in chunk])
+        # The rows are locked and compared already. That the statement asks again makes a slip in the comparison an
+        # error and not somebody else's work undone.
+        result = await session.execute(
+            _UPDATE.format(", ".join(values.clauses), version=version, token=token),
+            [*values.parameters, ids, shape.origin, *versions, *tokens],
+        )
+        if result.affected != len(ids):
+            raise RowRefused("mysql", "record", f"{len(ids) - result.affected} rows changed under their locks")
+
+
+def _values(shape: _Shape, ids: Sequence[str], moves: Sequence[Move]) -> _Assignments:
+    values = _Assignments(ids)
+    values.varied("status = {}", [shape.to] * len(ids))
+    values.plain("version = version + 1", "lease_until = NULL", "lease_version = NULL", "updated_at = NOW(6)")
+    if shape.forward:
+        values.plain("attempts = 0", "failing_since = NULL", "last_error = NULL", "due_at = NOW(6)")
+        if shape.to in STAMPS_REACHED:
+            values.plain("reached_at = NOW(6)")
+    else:
+        _set_back(shape, moves, values)
+    if shape.park:
+        values.plain("parked = 1")
+    if shape.reason:
+        values.varied("reason = {}", [text(move.reason) for move in moves])
+    if shape.domain:
+        values.varied("recipient_domain = {}", [text(move.domain, 255) for move in moves])
+    return values
+
+
+def _set_back(shape: _Shape, moves: Sequence[Move], values: _Assignments) -> None:
+    values.varied("due_at = NOW(6) + INTERVAL {} MICROSECOND", [microseconds(move.delay) for move in moves])
+    if not shape.counts:
+        values.plain("attempts = GREATEST(attempts - 1, 0)")
+    if shape.failing:
+        values.plain("failing_since = COALESCE(failing_since, NOW(6))")
+    if shape.error:
+        values.varied("last_error = {}", [text(move.error) for move in moves])
+
+
+async def _written_before(session: Session, moves: Sequence[Move], held: Mapping[str, Held]) -> set[str]:
+    """Ids of moves that an earlier call has written whose reply was lost: the history has this very move.
+
+    A rescue may have taken the row to the same place; its note, and until the next claim the token, tell it apart.
+    """
+    known = [move for move in moves if move.email.id in held]
+    written: set[tuple[str, int, str, str | None]] = set()
+    for chunk in chunks(known):
+        versions = sorted({move.email.version + 1 for move in chunk})
+        result = await session.execute(
+            "SELECT email_id, version, status, reason FROM email_status_history WHERE email_id IN %s AND version IN %s",
+            ([move.email.id for move in chunk], versions),
+        )
+        written.update(result.rows)
+    return {move.email.id for move in known if _is_written(move, held[move.email.id], written)}
+
+
+def _is_written(move: Move, row: Held, written: set[tuple[str, int, str, str | None]]) -> bool:
+    after = move.email.version + 1
+    if (move.email.id, after, str(move.to), text(move.note)) not in written:
+        return False
+    return row.version > after or (row.version == after and row.claim_token == move.email.claim_token)
+
+
+async def _still_there(session: Session, ids: Sequence[str]) -> frozenset[str]:
+    there: set[str] = set()
+    for chunk in chunks(ids):
+        result = await session.execute("SELECT id FROM emails WHERE id IN %s", (chunk,))
+        there.update(email_id for (email_id,) in result.rows)
+    return frozenset(there)
+
+
+async def requeue(session: Session, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
+    """An operator's requeue. RowRefused when one of them cannot be written; then none of them is."""
+    held = await lock(session, ids, wait=True)
+    note = clean(f"requeued by {who}: {why}")
+    movable = [row for row in held.values() if row.status in REQUEUES]
+    for origin in {row.status for row in movable}:
+        await _requeue_from(session, origin, [row.id for row in movable if row.status is origin], ttl_extension)
+    await write_history(session, [Line(row.id, REQUEUES[row.status], note, row.version + 1) for row in movable])
+    return _steered(ids, held, {row.id for row in movable})
+
+
+def _steered(ids: Sequence[str], held: Mapping[str, Held], done: set[str]) -> list[Steered]:
+    """One answer per id; of one that is named twice, the first is the one that did it."""
+    left = set(done)
+    answers: list[Steered] = []
+    for email_id in ids:
+        if email_id not in held:
+            answers.append(Steered.MISSING)
+        else:
+            answers.append(Steered.DONE if email_id in left else Steered.NOT_APPLICABLE)
+        left.discard(email_id)
+    return answers
+
+
+async def _requeue_from(session: Session, origin: Status, ids: Sequence[str], ttl_extension: float) -> None:
+    target = REQUEUES[origin]
+    anew = "generation = generation + 1, reached_at = NULL," if target in (Status.ACCEPTED, Status.READY) else ""
+    for chunk in chunks(ids):
+        result = await session.execute(
+            _REQUEUE.format(anew=anew), (target, max(1, round(ttl_extension)), chunk, origin)
+        )
+        if result.affected != len(chunk):
+            raise StoreRejected("mysql", "requeue", "rows changed under their locks")
+
+
+async def release(session: Session, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+    """End parking. No move: the version stays, and the history gets a note."""
+    held = await lock(session, ids, wait=True)
+    parked: set[str] = set()
+    for chunk in chunks(sorted(held)):
+        found = await session.execute("SELECT id FROM emails WHERE id IN %s AND parked <> 0", (chunk,))
+        parked.update(email_id for (email_id,) in found.rows)
+    for chunk in chunks(sorted(parked)):
+        await session.execute(
+            "UPDATE emails SET parked = 0, due_at = NOW(6), attempts = 0, failing_since = NULL, updated_at = NOW(6)"
+            " WHERE id IN %s",
+            (chunk,),
+        )
+    note = clean(f"released by {who}: {why}")
+    await write_history(session, [Line(email_id, held[email_id].status, note, None) for email_id in sorted(parked)])
+    return _steered(ids, held, parked)

@@ -1,0 +1,164 @@
+"""The tables as values: rows read into the model, and the pieces that statements for many rows are built of.
+
+aiomysql's executemany runs a statement with NOW(6) among its values once per row, so many rows in one statement are
+put together here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from mailculator.model import Email, HistoryEntry, Row, Status
+from mailculator.stores.mariadb_pool import Session
+
+T = TypeVar("T")
+
+CHUNK = 500
+"""Rows in one statement: with the longest reasons far below the smallest max_allowed_packet in use (16 MB)."""
+
+TEXT_LIMIT = 4000
+"""Characters of a free text that are kept; a TEXT column holds 16,383 of any kind."""
+
+# A producer without strict mode can leave '' in an ENUM; such a row has no status and is nobody's.
+SELECT_ROWS = (
+    "SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain, attempts,"
+    " generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at"
+    " FROM emails WHERE status <> '' AND {}"
+)
+
+_LOCK = (
+    "SELECT id, status, version, claim_token FROM emails FORCE INDEX (PRIMARY)"
+    " WHERE id IN %s AND status <> '' ORDER BY id FOR UPDATE"
+)
+
+_INSERT_HISTORY = "INSERT INTO email_status_history (email_id, status, reason, version, created_at) VALUES"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a locked row says of its claim."""
+
+    id: str
+    status: Status
+    version: int
+    claim_token: str | None
+
+    def stands(self, email: Email) -> bool:
+        """Whether the claim still holds: nobody has moved or taken the row since. The one place that compares."""
+        return self.status == email.status and self.version == email.version and self.claim_token == email.claim_token
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One history row to be. `version` None makes it a note."""
+
+    email_id: str
+    status: Status
+    reason: str | None
+    version: int | None
+
+
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """`items` in slices of at most `size`."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def text(value: str | None, limit: int = TEXT_LIMIT) -> str | None:
+    """Fit for a column: cut to `limit` characters, and without lone surrogates, which no UTF-8 has."""
+    return None if value is None else value[:limit].encode("utf-8", "replace").decode()
+
+
+def utc(value: Any) -> datetime:
+    """A TIMESTAMP of a UTC session. A zero date, which an older session may have left, is the epoch."""
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else _EPOCH
+
+
+def maybe_utc(value: Any) -> datetime | None:
+    """The same for a column that may be NULL."""
+    return None if value is None else utc(value)
+
+
+def per_row(ids: Sequence[str], values: Sequence[object]) -> tuple[str, list[object]]:
+    """An expression that gives each row its value, with its parameters: plain when all rows have the same."""
+    if len(set(values)) == 1:
+        return "%s", [values[0]]
+    parameters: list[object] = []
+    for email_id, value in zip(ids, values, strict=True):
+        parameters += (email_id, value)
+    return "(CASE id" + " WHEN %s THEN %s" * len(ids) + " END)", parameters
+
+
+async def lock(session: Session, ids: Sequence[str], *, wait: bool) -> dict[str, Held]:
+    """Lock rows in the order of their ids, so that two who want the same never wait for each other in a circle.
+
+    Arguments:
+        wait: False leaves out rows that another transaction has locked.
+    """
+    found: dict[str, Held] = {}
+    for chunk in chunks(sorted(set(ids))):
+        result = await session.execute(_LOCK if wait else _LOCK + " SKIP LOCKED", (chunk,))
+        for email_id, status, version, token in result.rows:
+            found[email_id] = Held(email_id, Status(status), version, token)
+    return found
+
+
+async def write_history(session: Session, lines: Sequence[Line]) -> None:
+    """Insert history rows, many in a statement. DuplicateRow when a version is there already."""
+    for chunk in chunks(lines):
+        parameters: list[object] = []
+        for line in chunk:
+            parameters += (line.email_id, line.status, text(line.reason), line.version)
+        places = ", ".join(["(%s, %s, %s, %s, NOW(6))"] * len(chunk))
+        await session.execute(f"{_INSERT_HISTORY} {places}", parameters)
+
+
+async def collisions(session: Session, versions: Mapping[str, int]) -> list[str]:
+    """Ids whose history already has the version that their next move would write."""
+    taken: list[str] = []
+    for chunk in chunks(list(versions)):
+        nexts = sorted({versions[email_id] + 1 for email_id in chunk})
+        result = await session.execute(
+            "SELECT email_id, version FROM email_status_history WHERE email_id IN %s AND version IN %s",
+            (chunk, nexts),
+        )
+        taken += [email_id for email_id, version in result.rows if version == versions.get(email_id, 0) + 1]
+    return taken
+
+
+def to_row(fields: Sequence[Any]) -> Row:
+    """A row of SELECT_ROWS."""
+    (email_id, status, version, payload, eml, reason, error, domain, attempts, generation, *rest) = fields
+    parked, claimed_by, token, ttl, created_at, updated_at, due_at, lease_until, reached_at = rest
+    return Row(
+        id=email_id,
+        status=Status(status),
+        version=version,
+        payload_file_path=payload,
+        eml_file_path=eml,
+        reason=reason,
+        last_error=error,
+        recipient_domain=domain,
+        attempts=attempts,
+        generation=generation,
+        parked=bool(parked),
+        claimed_by=claimed_by,
+        claim_token=token,
+        ttl=ttl,
+        created_at=utc(created_at),
+        updated_at=utc(updated_at),
+        due_at=utc(due_at),
+        lease_until=maybe_utc(lease_until),
+        reached_at=maybe_utc(reached_at),
+    )
+
+
+def to_entry(fields: Sequence[Any]) -> HistoryEntry:
+    """A row of (status, version, reason, created_at)."""
+    status, version, reason, created_at = fields
+    return HistoryEntry(status=status, version=version, reason=reason, created_at=utc(created_at))

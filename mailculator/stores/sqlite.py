@@ -1,0 +1,195 @@
+"""The embedded queue: one SQLite file, no server, one service process at a time.
+
+The command line may read and write beside the service. Verbs that write take their turn at one writer, which commits
+in groups; verbs that only read have a connection of their own (sqlite_connection).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from mailculator.config import Settings
+from mailculator.errors import SchemaError, StoreError, StoreUnavailable
+from mailculator.lifecycle import Move, Stage
+from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
+from mailculator.stores import sqlite_claims, sqlite_rows
+from mailculator.stores.base import Capabilities, Enqueued, Ping, Recorded, Rescue, Steered
+from mailculator.stores.schema_files import schema_files
+from mailculator.stores.sqlite_connection import NAME, ProcessLock, Reader, Writer, connect, mapped
+from mailculator.stores.sqlite_schema import SqliteSchema, apply_files, read_state
+
+
+async def open_store(settings: Settings, *, service: bool) -> SqliteStore:
+    """Open the queue at SQLITE_PATH; see `open_queue`."""
+    return await open_queue(settings.sqlite_path, service=service)
+
+
+def open_schema(settings: Settings) -> SqliteSchema:
+    """The schema of the queue at SQLITE_PATH."""
+    return SqliteSchema(settings.sqlite_path)
+
+
+async def open_queue(path: Path, *, service: bool) -> SqliteStore:
+    """Open the queue in the file at `path`.
+
+    Arguments:
+        service: take the file's lock, check its schema, and where the file is missing or empty, make it with its
+            folder and apply the schema: an embedded queue has no DBA to do so. Without, the file must be there.
+
+    Errors: ConfigError when another service process has the file; SchemaError when the schema does not fit;
+    StoreUnavailable when it cannot be opened; StoreRejected when it is no database.
+    """
+    return await asyncio.to_thread(_open, path, service)
+
+
+def _open(path: Path, service: bool) -> SqliteStore:
+    if not service and not path.exists():
+        raise StoreUnavailable(NAME, "open", f"{path} does not exist; run: mailculator schema apply")
+    with ExitStack() as opened:
+        try:
+            lock = None
+            if service:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = ProcessLock(path)
+                opened.callback(lock.release)
+                _prepare(path)
+            writing = opened.enter_context(closing(connect(path, create=False)))
+            reading = opened.enter_context(closing(connect(path, create=False)))
+            store = SqliteStore(path, writing, reading, lock)
+        except (sqlite3.Error, OSError) as error:
+            raise mapped(error, "open") from error
+        # All of it is the store's from here on, and `close` gives it back.
+        opened.pop_all()
+    return store
+
+
+def _prepare(path: Path) -> None:
+    """Make the file where there is none, and compare its schema with ours."""
+    files = schema_files(NAME)
+    with closing(connect(path, create=True)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            apply_files(connection, files, lambda _: None)
+        refusal = read_state(connection, files).refusal
+    if refusal is not None:
+        raise SchemaError(NAME, refusal)
+
+
+class SqliteStore:
+    """The queue in one file; `stores.base.Store` has the meaning of every verb.
+
+    Arguments:
+        path: of the file.
+        writing, reading: two connections of `sqlite_connection.connect`, the store's own from now on.
+        lock: held until `close`, if any.
+    """
+
+    name = NAME
+    capabilities = Capabilities(many_processes=False)
+
+    def __init__(
+        self, path: Path, writing: sqlite3.Connection, reading: sqlite3.Connection, lock: ProcessLock | None = None
+    ) -> None:
+        writing.execute(sqlite_claims.SCRATCH)
+        self.writer = Writer(writing)
+        self._reader = Reader(reading)
+        self._path = path
+        self._lock = lock
+
+    async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
+        """Insert emails as ACCEPTED."""
+        return await self.writer.run("enqueue", lambda connection: sqlite_rows.enqueue(connection, emails))
+
+    async def claim(self, stage: Stage, limit: int, *, lease: float, holder: str) -> list[Email]:
+        """Take due emails of a stage."""
+        if limit <= 0:
+            return []
+        return await self.writer.run(
+            "claim", lambda connection: sqlite_claims.claim(connection, stage, limit, lease, holder)
+        )
+
+    async def record(self, moves: Sequence[Move]) -> list[Recorded]:
+        """Write results down."""
+        return await self.writer.run("record", lambda connection: sqlite_claims.record(connection, moves))
+
+    async def renew(self, emails: Sequence[Email], *, lease: float) -> frozenset[str]:
+        """Hold these for longer."""
+        return await self.writer.run("renew", lambda connection: sqlite_claims.renew(connection, emails, lease))
+
+    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
+        """Give back what its holder has let go of."""
+        return await self.writer.run("rescue", lambda connection: sqlite_claims.rescue(connection, limit, foreign_hold))
+
+    async def get(self, email_id: str) -> Row | None:
+        """One email as it stands."""
+        return await self._reader.run("get", lambda connection: sqlite_rows.get(connection, email_id))
+
+    async def history(self, email_id: str) -> list[HistoryEntry]:
+        """Its history."""
+        return await self._reader.run("history", lambda connection: sqlite_rows.history(connection, email_id))
+
+    async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
+        """Emails per status."""
+        return await self._reader.run("counts", lambda connection: sqlite_rows.counts(connection, terminal))
+
+    async def page(
+        self, status: Status | None = None, *, parked: bool | None = None, after: str | None = None, limit: int = 50
+    ) -> list[Row]:
+        """Emails in the order of their ids."""
+        return await self._reader.run(
+            "page", lambda connection: sqlite_rows.page(connection, status, parked, after, limit)
+        )
+
+    async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
+        """An operator's requeue."""
+        return await self.writer.run(
+            "requeue", lambda connection: sqlite_rows.requeue(connection, ids, who, why, ttl_extension)
+        )
+
+    async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """End parking."""
+        return await self.writer.run("release", lambda connection: sqlite_rows.release(connection, ids, who, why))
+
+    async def purge(self, limit: int) -> int:
+        """Delete what is terminal and past its ttl."""
+        return await self.writer.run("purge", lambda connection: sqlite_rows.purge(connection, limit))
+
+    async def ping(self) -> Ping:
+        """Read from the file; and where the last write failed for want of space or permission, try one."""
+        began = time.monotonic()
+        version = await self._reader.run("ping", _look)
+        writable = os.access(self._path, os.W_OK)
+        if writable and not self.writer.writable:
+            writable = await self._can_write()
+        return Ping(f"SQLite {version}", tested=True, writable=writable, seconds=time.monotonic() - began)
+
+    async def _can_write(self) -> bool:
+        try:
+            await self.writer.run("ping", _touch)
+        except StoreError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Finish what was asked for, close the file, let go of its lock."""
+        await self._reader.close()
+        await self.writer.close()
+        if self._lock is not None:
+            self._lock.release()
+
+
+def _look(connection: sqlite3.Connection) -> str:
+    version, _ = connection.execute("SELECT sqlite_version(), (SELECT count(*) FROM sqlite_schema)").fetchone()
+    return str(version)
+
+
+def _touch(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "INSERT INTO mailculator_meta (name, value) VALUES ('touched', datetime('now')) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+    )

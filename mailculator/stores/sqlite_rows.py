@@ -1,0 +1,205 @@
+"""Rows as producers and operators see them, in SQL: putting them in, looking at them, steering them, deleting them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from mailculator.lifecycle import REQUEUES, TERMINAL, WAITING, clean
+from mailculator.model import HistoryEntry, NewEmail, Row, Status, StatusCount
+from mailculator.stores.base import Enqueued, Steered
+from mailculator.stores.sqlite_clock import milliseconds, moment, moment_or_none, now
+
+_EMAILS = """SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain,
+    attempts, generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at
+FROM emails"""
+
+
+def enqueue(connection: sqlite3.Connection, emails: Sequence[NewEmail]) -> list[Enqueued]:
+    """Insert those that are new; of one id twice in the same call, the first."""
+    entries = {email.id: [email.id, email.payload_file_path, email.ttl] for email in reversed(emails)}
+    (known,) = connection.execute(
+        "SELECT json_group_array(id) FROM emails WHERE id IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(entries)),),
+    ).fetchone()
+    for email_id in json.loads(known):
+        del entries[email_id]
+    new = {"emails": json.dumps([entries[id_] for id_ in reversed(entries)]), "now": now(connection)}
+    connection.execute(
+        """INSERT INTO emails (id, status, payload_file_path, ttl, created_at, updated_at, due_at)
+        SELECT value ->> 0, 'ACCEPTED', value ->> 1, value ->> 2, :now, :now, :now FROM json_each(:emails)""",
+        new,
+    )
+    connection.execute(
+        """INSERT INTO email_status_history (email_id, status, reason, created_at)
+        SELECT value ->> 0, 'ACCEPTED', 'enqueued', :now FROM json_each(:emails)""",
+        new,
+    )
+    return [Enqueued.CREATED if entries.pop(email.id, None) else Enqueued.EXISTS for email in emails]
+
+
+def get(connection: sqlite3.Connection, email_id: str) -> Row | None:
+    """One email as it stands."""
+    found = connection.execute(_EMAILS + " WHERE id = ?", (email_id,)).fetchone()
+    return None if found is None else _row(found)
+
+
+def page(
+    connection: sqlite3.Connection, status: Status | None, parked: bool | None, after: str | None, limit: int
+) -> list[Row]:
+    """Emails in the order of their ids."""
+    conditions: list[tuple[str, object]] = []
+    if status is not None:
+        conditions.append(("status = ?", status))
+    if parked is not None:
+        conditions.append(("parked = ?", parked))
+    if after is not None:
+        conditions.append(("id > ?", after))
+    where = " WHERE " + " AND ".join(condition for condition, _ in conditions) if conditions else ""
+    found = connection.execute(
+        _EMAILS + where + " ORDER BY id LIMIT ?",
+        (*(value for _, value in conditions), max(limit, 0)),
+    )
+    return [_row(fields) for fields in found]
+
+
+def _row(fields: tuple[Any, ...]) -> Row:
+    email_id, status, *plain, created, updated, due, lease, reached = fields
+    version, payload, eml, reason, error, domain, attempts, generation, parked, holder, token, ttl = plain
+    return Row(
+        id=email_id,
+        status=Status(status),
+        version=version,
+        payload_file_path=payload,
+        eml_file_path=eml,
+        reason=reason,
+        last_error=error,
+        recipient_domain=domain,
+        attempts=attempts,
+        generation=generation,
+        parked=bool(parked),
+        claimed_by=holder,
+        claim_token=token,
+        ttl=ttl,
+        created_at=moment(created),
+        updated_at=moment(updated),
+        due_at=moment(due),
+        lease_until=moment_or_none(lease),
+        reached_at=moment_or_none(reached),
+    )
+
+
+def history(connection: sqlite3.Connection, email_id: str) -> list[HistoryEntry]:
+    """The history of one email, oldest first."""
+    found = connection.execute(
+        "SELECT status, version, reason, created_at FROM email_status_history WHERE email_id = ? ORDER BY id",
+        (email_id,),
+    )
+    return [HistoryEntry(status, version, reason, moment(created)) for status, version, reason, created in found]
+
+
+def counts(connection: sqlite3.Connection, terminal: bool) -> Mapping[Status, StatusCount]:
+    """Emails per status, from the index alone."""
+    asked = [status for status in Status if terminal or status not in TERMINAL]
+    at = now(connection)
+    found = connection.execute(
+        """SELECT status, count(*), sum(parked), min(CASE WHEN parked = 0 OR status NOT IN (
+            SELECT value FROM json_each(:waiting)) THEN due_at END)
+        FROM emails WHERE status IN (SELECT value FROM json_each(:asked)) GROUP BY status""",
+        {"waiting": json.dumps(sorted(WAITING)), "asked": json.dumps(asked)},
+    )
+    result = dict.fromkeys(asked, StatusCount(0))
+    for status, count, parked, oldest in found:
+        age = 0.0 if oldest is None else max(0.0, (at - oldest) / 1000)
+        result[Status(status)] = StatusCount(count, parked, age)
+    return MappingProxyType(result)
+
+
+def requeue(
+    connection: sqlite3.Connection, ids: Sequence[str], who: str, why: str, ttl_extension: float
+) -> list[Steered]:
+    """Move each along lifecycle.REQUEUES."""
+    at = now(connection)
+    note = clean(f"requeued by {who}: {why}")
+
+    def steer(email_id: str, status: Status, _parked: bool, version: int) -> bool:
+        target = REQUEUES.get(status)
+        if target is None or _in_history(connection, email_id, version + 1):
+            return False
+        connection.execute(
+            """UPDATE emails SET status = :target, version = version + 1, updated_at = :now, due_at = :now, parked = 0,
+                attempts = 0, failing_since = NULL, last_error = NULL, claim_token = NULL,
+                generation = generation + :anew, reached_at = CASE WHEN :anew THEN NULL ELSE reached_at END,
+                ttl = CASE WHEN ttl * 1000 <= :now THEN (:now + :extension) / 1000 ELSE ttl END
+            WHERE id = :id""",
+            {
+                "id": email_id,
+                "target": target,
+                "now": at,
+                "anew": target in (Status.ACCEPTED, Status.READY),
+                "extension": milliseconds(ttl_extension),
+            },
+        )
+        _note(connection, email_id, target, note, at, version + 1)
+        return True
+
+    return _steer_each(connection, ids, steer)
+
+
+def release(connection: sqlite3.Connection, ids: Sequence[str], who: str, why: str) -> list[Steered]:
+    """End the parking of each."""
+    at = now(connection)
+    note = clean(f"released by {who}: {why}")
+
+    def steer(email_id: str, status: Status, parked: bool, _version: int) -> bool:
+        if parked:
+            connection.execute(
+                "UPDATE emails SET parked = 0, due_at = ?, attempts = 0, failing_since = NULL WHERE id = ?",
+                (at, email_id),
+            )
+            _note(connection, email_id, status, note, at, None)
+        return parked
+
+    return _steer_each(connection, ids, steer)
+
+
+def _steer_each(
+    connection: sqlite3.Connection, ids: Sequence[str], steer: Callable[[str, Status, bool, int], bool]
+) -> list[Steered]:
+    answers = []
+    for email_id in ids:
+        found = connection.execute("SELECT status, parked, version FROM emails WHERE id = ?", (email_id,)).fetchone()
+        if found is None:
+            answers.append(Steered.MISSING)
+        else:
+            done = steer(email_id, Status(found[0]), bool(found[1]), found[2])
+            answers.append(Steered.DONE if done else Steered.NOT_APPLICABLE)
+    return answers
+
+
+def _in_history(connection: sqlite3.Connection, email_id: str, version: int) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM email_status_history WHERE email_id = ? AND version = ?", (email_id, version)
+    ).fetchone()
+    return found is not None
+
+
+def _note(
+    connection: sqlite3.Connection, email_id: str, status: Status, reason: str, at: int, version: int | None
+) -> None:
+    connection.execute(
+        "INSERT INTO email_status_history (email_id, status, reason, created_at, version) VALUES (?, ?, ?, ?, ?)",
+        (email_id, status, reason, at, version),
+    )
+
+
+def purge(connection: sqlite3.Connection, limit: int) -> int:
+    """Delete terminal rows past their ttl; the foreign key takes their history along."""
+    return connection.execute(
+        """DELETE FROM emails WHERE rowid IN (
+            SELECT rowid FROM emails WHERE status IN (SELECT value FROM json_each(?)) AND ttl < ? LIMIT ?)""",
+        (json.dumps(sorted(TERMINAL)), now(connection) // 1000, limit),
+    ).rowcount

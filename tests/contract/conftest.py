@@ -1,0 +1,29 @@
+"""One suite, every store: each test of this folder runs on each backend's harness. None may be missing or skipped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from importlib import import_module
+
+import pytest
+
+from mailculator.stores.base import Store
+from tests.support.harness import Harness
+
+HARNESSES = {
+    "sqlite": "tests.support.sqlite_harness:SqliteHarness",
+    "mysql": "tests.support.mariadb_harness:MariadbHarness",
+}
+
+
+@pytest.fixture(scope="session", params=list(HARNESSES))
+async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
+    module, _, name = HARNESSES[request.param].partition(":")
+    harness: Harness = getattr(import_module(module), name)()
+    yield harness
+    await harness.close()
+
+
+@pytest.fixture
+async def store(harness: Harness) -> Store:
+    return await harness.fresh()

@@ -1,0 +1,147 @@
+"""Looking: one email, counts, pages, and the server itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailculator.errors import StoreUnavailable
+from mailculator.lifecycle import SENDER, SENT_CALLBACK, TERMINAL, Park, Retry
+from mailculator.model import Status, StatusCount
+from mailculator.stores.base import Store
+from tests.contract.steps import bring, claim, claim_one, enqueue, epoch, finish, new_id, row
+from tests.support.harness import Harness
+
+
+async def test_an_unknown_id_is_none(store: Store) -> None:
+    assert await store.get(new_id()) is None
+
+
+async def test_get_tells_everything(store: Store, harness: Harness) -> None:
+    ttl = epoch(5000)
+    (email_id,) = await bring(store, Status.READY, ttl=ttl)
+    await finish(store, await claim_one(store, SENDER), Retry("421 busy", delay=600.0))
+    await harness.execute("UPDATE emails SET eml_file_path = '/eml/x.eml', reason = 'why' WHERE id = ?", email_id)
+
+    email = await row(store, email_id)
+
+    assert (email.id, email.status, email.version) == (email_id, Status.READY, 5)
+    assert (email.payload_file_path, email.eml_file_path) == ("/payloads/some.json", "/eml/x.eml")
+    assert (email.reason, email.last_error, email.recipient_domain) == ("why", "421 busy", "example.com")
+    assert (email.attempts, email.generation, email.parked, email.ttl) == (1, 0, False, ttl)
+    assert (email.lease_until, email.reached_at) == (None, None)
+    assert email.created_at <= email.updated_at < email.due_at
+    assert email.created_at.utcoffset() is not None
+
+
+# Counts
+
+
+async def test_an_empty_queue_counts_zeros_for_all_that_is_asked(store: Store) -> None:
+    assert dict(await store.counts()) == dict.fromkeys(set(Status) - TERMINAL, StatusCount(0))
+    assert dict(await store.counts(terminal=True)) == dict.fromkeys(Status, StatusCount(0))
+
+
+async def test_counts_by_status(store: Store) -> None:
+    await bring(store, Status.SENT_ACKNOWLEDGED, 3)
+    await bring(store, Status.INVALID, 2)
+    await bring(store, Status.FAILED, 4)
+    await enqueue(store, 5)
+    await claim(store, limit=2)
+
+    found = {status: count.count for status, count in (await store.counts(terminal=True)).items() if count.count}
+
+    assert found == {
+        Status.SENT_ACKNOWLEDGED: 3,
+        Status.INVALID: 2,
+        Status.FAILED: 4,
+        Status.ACCEPTED: 3,
+        Status.INTAKING: 2,
+    }
+    assert Status.INVALID not in await store.counts()
+
+
+async def test_the_oldest_age_is_that_of_what_is_due(store: Store, harness: Harness) -> None:
+    await enqueue(store)
+    await harness.rewind(300)
+    await enqueue(store)
+
+    assert (await store.counts())[Status.ACCEPTED].oldest_age == pytest.approx(300, abs=20)
+
+
+async def test_what_is_not_due_yet_has_no_age(store: Store) -> None:
+    await enqueue(store)
+    await finish(store, await claim_one(store), Retry("later", delay=600.0))
+
+    assert (await store.counts())[Status.ACCEPTED] == StatusCount(1, 0, 0.0)
+
+
+async def test_parked_rows_are_counted_and_have_no_age(store: Store, harness: Harness) -> None:
+    await bring(store, Status.SENT, 2)
+    (first, second) = await claim(store, SENT_CALLBACK)
+    await finish(store, first, Park("gave up"))
+    await harness.rewind(900)
+    assert (await store.counts())[Status.SENT] == StatusCount(1, 1, 0.0)
+
+    await finish(store, second, Retry("500", delay=0.0))
+    await harness.rewind(100)
+
+    sent = (await store.counts())[Status.SENT]
+    assert (sent.count, sent.parked) == (2, 1)
+    assert sent.oldest_age == pytest.approx(100, abs=20)
+
+
+# Pages
+
+
+async def test_pages_go_by_id_and_meet_every_email_once(store: Store) -> None:
+    ids = await enqueue(store, 25)
+
+    pages = []
+    after: str | None = None
+    while part := await store.page(after=after, limit=10):
+        pages.append([email.id for email in part])
+        after = part[-1].id
+
+    assert [len(part) for part in pages] == [10, 10, 5]
+    assert [email_id for part in pages for email_id in part] == sorted(ids)
+
+
+async def test_a_page_of_one_status(store: Store) -> None:
+    failed = await bring(store, Status.FAILED, 3)
+    await enqueue(store, 3)
+
+    assert [email.id for email in await store.page(Status.FAILED)] == sorted(failed)
+    assert await store.page(Status.SENT) == []
+
+
+async def test_a_page_of_parked_rows(store: Store) -> None:
+    await bring(store, Status.SENT, 3)
+    first, *others = await claim(store, SENT_CALLBACK)
+    await finish(store, first, Park("gave up"))
+    for other in others:
+        await finish(store, other, Retry("500", delay=0.0))
+
+    assert [email.id for email in await store.page(parked=True)] == [first.id]
+    assert [email.id for email in await store.page(Status.SENT, parked=False)] == sorted(other.id for other in others)
+    assert len(await store.page()) == 3
+
+
+# The server
+
+
+async def test_ping_names_the_server(store: Store) -> None:
+    ping = await store.ping()
+
+    assert ping.server.startswith(("SQLite 3.", "MariaDB "))
+    assert (ping.tested, ping.writable) == (True, True)
+    assert 0 <= ping.seconds < 30
+
+
+async def test_a_closed_store_answers_unavailable_and_closes_twice(store: Store) -> None:
+    await store.close()
+    await store.close()
+
+    with pytest.raises(StoreUnavailable):
+        await store.get(new_id())
+    with pytest.raises(StoreUnavailable):
+        await claim(store)

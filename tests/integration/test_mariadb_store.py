@@ -1,0 +1,321 @@
+"""What the contract suite cannot ask of every store: MariaDB's own ways to lose a reply, a lock or an index."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mailculator import lifecycle
+from mailculator.config import Settings
+from mailculator.demo.mariadbd import PrivateMariadb
+from mailculator.errors import StoreRejected, StoreUnavailable
+from mailculator.lifecycle import INTAKE, SENDER, Move
+from mailculator.model import NewEmail, Row, Status
+from mailculator.stores import mariadb_claims, mariadb_moves
+from mailculator.stores.base import Enqueued, Recorded
+from mailculator.stores.mariadb import MariadbStore, open_store
+from mailculator.stores.mariadb_errors import RowRefused
+from mailculator.stores.mariadb_pool import Session
+from tests.support import mariadb
+from tests.support.dropping_proxy import DroppingProxy
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[PrivateMariadb]:
+    async with mariadb.shared_mariadb() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def settings(server: PrivateMariadb) -> Settings:
+    return await mariadb.new_database(server)
+
+
+@pytest.fixture
+async def store(server: PrivateMariadb, settings: Settings) -> AsyncIterator[MariadbStore]:
+    mariadb.execute(server, settings.mysql_database, "DELETE FROM emails")
+    opened = await open_store(settings, service=False)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def proxy(server: PrivateMariadb) -> AsyncIterator[DroppingProxy]:
+    async with DroppingProxy(server.host, server.port) as running:
+        yield running
+
+
+@pytest.fixture
+async def far(proxy: DroppingProxy, settings: Settings) -> AsyncIterator[MariadbStore]:
+    """A second Store on the same queue, behind the proxy."""
+    opened = await open_store(settings.model_copy(update={"mysql_port": proxy.port}), service=False)
+    yield opened
+    await opened.close()
+
+
+async def enqueue(store: MariadbStore, count: int) -> list[str]:
+    ids = sorted(str(uuid.uuid4()) for _ in range(count))
+    assert await store.enqueue([NewEmail(one, f"/p/{one}.json") for one in ids]) == [Enqueued.CREATED] * count
+    return ids
+
+
+# Lost replies
+
+
+async def test_a_claim_whose_commit_got_no_reply_is_recognised_as_ours(
+    store: MariadbStore, far: MariadbStore, proxy: DroppingProxy
+) -> None:
+    ids = await enqueue(store, 3)
+    proxy.drop_reply("COMMIT")
+    claimed = await far.claim(INTAKE, 10, lease=60, holder="far")
+    assert proxy.dropped.is_set()
+    assert sorted(email.id for email in claimed) == ids
+    moves = [lifecycle.move(email, lifecycle.Prepared("example.com")) for email in claimed]
+    assert await far.record(moves) == [Recorded.DONE] * 3
+
+
+async def test_a_claim_whose_commit_never_arrived_is_no_claim(
+    store: MariadbStore, far: MariadbStore, proxy: DroppingProxy
+) -> None:
+    ids = await enqueue(store, 2)
+    proxy.drop_statement("COMMIT")
+    with pytest.raises(StoreUnavailable):
+        await far.claim(INTAKE, 10, lease=60, holder="far")
+    assert proxy.dropped.is_set()
+    assert sorted(email.id for email in await store.claim(INTAKE, 10, lease=60, holder="near")) == ids
+
+
+async def test_a_record_whose_commit_got_no_reply_may_be_asked_again(
+    store: MariadbStore, far: MariadbStore, proxy: DroppingProxy
+) -> None:
+    ids = await enqueue(store, 2)
+    moves = [
+        lifecycle.move(email, lifecycle.Prepared("example.com"))
+        for email in await far.claim(INTAKE, 10, lease=60, holder="far")
+    ]
+    proxy.drop_reply("COMMIT")
+    with pytest.raises(StoreUnavailable):
+        await far.record(moves)
+    assert await far.record(moves) == [Recorded.DONE] * 2
+    assert [entry.version for entry in await store.history(ids[0])] == [None, 2, 3]
+
+
+# The second guard: a statement that asks for what the comparison has asked already
+
+
+@pytest.mark.parametrize("changes", [{"status": Status.PROCESSING}, {"version": 3}, {"claim_token": "another's"}])
+async def test_g1_the_statement_itself_refuses_a_stale_claim(store: MariadbStore, changes: dict[str, Any]) -> None:
+    await enqueue(store, 1)
+    (email,) = await store.claim(INTAKE, 10, lease=60, holder="me")
+    stale = Move(dataclasses.replace(email, **changes), Status.READY, None, domain="example.com")
+
+    async def write(session: Session) -> None:
+        await mariadb_moves._update(session, mariadb_moves._shape(stale), [stale])
+
+    with pytest.raises(RowRefused, match="1 rows changed"):
+        await store._pool.run("record", write)
+    row = await store.get(email.id)
+    assert row is not None
+    assert row.status is Status.INTAKING
+
+
+# Somebody else's locks
+
+
+@contextmanager
+def operator_holds(server: PrivateMariadb, settings: Settings, email_id: str) -> Iterator[None]:
+    """Somebody's `mariadb` client, left open in the middle of a transaction."""
+    with closing(mariadb.connect(server, settings.mysql_database)) as operator, operator.cursor() as cursor:
+        cursor.execute("START TRANSACTION")
+        cursor.execute("SELECT * FROM emails WHERE id = %s FOR UPDATE", (email_id,))
+        yield
+        operator.rollback()
+
+
+async def comes_true(store: MariadbStore, email_id: str, condition: Callable[[Row], bool]) -> None:
+    async with asyncio.timeout(10):
+        while (row := await store.get(email_id)) is None or not condition(row):
+            pass
+
+
+async def test_a_row_locked_by_an_operator_holds_up_no_other_result(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    locked, free = await enqueue(store, 2)
+    claimed = await store.claim(INTAKE, 10, lease=60, holder="me")
+    moves = [lifecycle.move(email, lifecycle.Prepared("example.com")) for email in claimed]
+    with operator_holds(server, settings, locked):
+        recording = asyncio.create_task(store.record(moves))
+        await comes_true(store, free, lambda row: row.status is Status.READY)
+        assert not recording.done()
+    assert await recording == [Recorded.DONE] * 2
+
+
+async def test_a_row_locked_by_an_operator_holds_up_no_other_lease(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    locked, free = await enqueue(store, 2)
+    claimed = await store.claim(INTAKE, 10, lease=60, holder="me")
+    before = await store.get(free)
+    assert before is not None
+    with operator_holds(server, settings, locked):
+        renewing = asyncio.create_task(store.renew(claimed, lease=600))
+        await comes_true(store, free, lambda row: row.lease_until != before.lease_until)
+        assert not renewing.done()
+    assert await renewing == {locked, free}
+
+
+async def test_a_lease_that_stays_locked_is_given_up_and_no_other(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    locked, free = await enqueue(store, 2)
+    # Lock waits end after a second, the shortest there is, and not after five.
+    hasty = await open_store(settings.model_copy(update={"lease": 18.0}), service=False)
+    try:
+        claimed = await hasty.claim(INTAKE, 10, lease=60, holder="me")
+        with operator_holds(server, settings, locked):
+            assert await hasty.renew(claimed, lease=600) == {free}
+    finally:
+        await hasty.close()
+
+
+async def test_a_claim_never_waits_for_a_locked_row(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    locked, free = await enqueue(store, 2)
+    with operator_holds(server, settings, locked):
+        async with asyncio.timeout(4):
+            assert [email.id for email in await store.claim(INTAKE, 10, lease=60, holder="me")] == [free]
+
+
+# Odd rows
+
+
+async def test_a_row_whose_history_is_ahead_is_parked_where_it_can_be_seen(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    odd, *others = await enqueue(store, 3)
+    mariadb.execute(
+        server,
+        settings.mysql_database,
+        "INSERT INTO email_status_history (email_id, status, version) VALUES (%s, 'READY', 2)",
+        (odd,),
+    )
+    claimed = await store.claim(INTAKE, 10, lease=60, holder="me")
+    assert sorted(email.id for email in claimed) == others
+    row = await store.get(odd)
+    assert row is not None
+    assert (row.status, row.version, row.parked) == (Status.ACCEPTED, 1, True)
+    assert row.last_error == "the history already has version 2: somebody wrote to it by hand"
+
+
+async def test_a_working_row_whose_history_is_ahead_stops_no_rescue(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    odd, *others = await enqueue(store, 3)
+    await store.claim(INTAKE, 10, lease=0, holder="me")
+    mariadb.execute(
+        server,
+        settings.mysql_database,
+        "INSERT INTO email_status_history (email_id, status, version) VALUES (%s, 'READY', 3)",
+        (odd,),
+    )
+    assert sorted(one.id for one in await store.rescue(10, foreign_hold=1800)) == others
+    assert await store.rescue(10, foreign_hold=1800) == []
+    row = await store.get(odd)
+    assert row is not None
+    assert (row.status, row.version) == (Status.INTAKING, 2)
+    assert row.last_error is not None
+
+
+async def test_a_row_without_a_status_is_nobodys(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    (good,) = await enqueue(store, 1)
+    with closing(mariadb.connect(server, settings.mysql_database)) as producer, producer.cursor() as cursor:
+        cursor.execute("SET SESSION sql_mode = ''")
+        cursor.execute("INSERT INTO emails (id, status, payload_file_path) VALUES (UUID(), 'NONSENSE', '/p')")
+        cursor.execute("UPDATE emails SET created_at = 0 WHERE id = %s", (good,))
+    assert [row.id for row in await store.page()] == [good]
+    assert sum(count.count for count in (await store.counts(terminal=True)).values()) == 1
+    (email,) = await store.claim(INTAKE, 10, lease=60, holder="me")
+    assert email.created_at == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def test_a_path_that_no_column_holds_is_refused(store: MariadbStore) -> None:
+    with pytest.raises(StoreRejected, match="error 1406"):
+        await store.enqueue([NewEmail(str(uuid.uuid4()), "/" + "p" * 500)])
+
+
+# Clocks
+
+
+async def test_g7_times_are_utc_on_a_server_two_hours_ahead(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    database = settings.mysql_database
+    email_id = str(uuid.uuid4())
+    assert mariadb.execute(server, database, "SELECT @@global.time_zone") == (("+02:00",),)
+    mariadb.execute(
+        server,
+        database,
+        "INSERT INTO emails (id, status, payload_file_path, ttl) VALUES (%s, 'ACCEPTED', '/p', UNIX_TIMESTAMP() + 60)",
+        (email_id,),
+    )
+    (email,) = await store.claim(INTAKE, 10, lease=60, holder="me")
+    assert abs((email.created_at - datetime.now(UTC)).total_seconds()) < 60
+    assert not email.expired
+    assert await store.rescue(10, foreign_hold=1800) == []
+    row = await store.get(email_id)
+    assert row is not None
+    assert row.lease_until is not None
+    assert 0 < (row.lease_until - datetime.now(UTC)).total_seconds() <= 60
+    ((seen,),) = mariadb.execute(server, database, "SELECT COUNT(*) FROM emails WHERE lease_until > NOW()")
+    assert seen == 1
+
+
+# Reads
+
+
+async def test_a_claim_reads_what_it_takes_however_long_the_queue_is(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    database = settings.mysql_database
+    # Nearly everything is ACCEPTED and due: what makes an optimizer scan and sort.
+    mariadb.execute(
+        server,
+        database,
+        "INSERT INTO emails (id, status, payload_file_path, due_at) SELECT UUID(),"
+        " IF(seq % 50 = 0, 'READY', 'ACCEPTED'), '/p', NOW(6) - INTERVAL seq * 7919 % 20000 SECOND"
+        " FROM seq_1_to_20000",
+    )
+    mariadb.execute(server, database, "ANALYZE TABLE emails PERSISTENT FOR ALL")
+    for stage in (INTAKE, SENDER):
+        async with store._pool.transaction("claim") as session:
+            await session.execute("FLUSH STATUS")
+            claimed = await mariadb_claims.claim(session, stage, 20, lease=60, holder="me", token=uuid.uuid4().hex)
+            status = await session.execute("SHOW SESSION STATUS WHERE Variable_name RLIKE '^(Handler_read|Sort)'")
+        assert len(claimed) == 20
+        reads = {name: int(value) for name, value in status.rows}
+        assert reads["Handler_read_next"] + reads["Handler_read_prev"] <= 40
+        assert reads["Handler_read_rnd_next"] == reads["Handler_read_rnd"] == reads["Handler_read_first"] == 0
+        assert reads["Sort_scan"] == reads["Sort_range"] == reads["Sort_rows"] == 0
+    async with store._pool.session("test") as session:
+        plan = await session.execute(
+            "EXPLAIN " + mariadb_claims._CLAIMED.format(reached="reached_at"), (Status.ACCEPTED, 20)
+        )
+        counting = await session.execute(
+            "EXPLAIN SELECT status, parked, COUNT(*), MIN(due_at) FROM emails WHERE status IN %s"
+            " GROUP BY status, parked",
+            (sorted(Status),),
+        )
+    assert plan.rows[0][5] == "idx_emails_due"
+    assert "filesort" not in plan.rows[0][-1]
+    assert "Using index" in counting.rows[0][-1]

@@ -1,0 +1,74 @@
+"""The embedded queue under the contract suite: one real file, emptied for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mailculator.stores.sqlite import SqliteStore, open_queue
+from mailculator.stores.sqlite_schema import SqliteSchema
+
+_TIMES = ("created_at", "updated_at", "due_at", "lease_until", "failing_since", "reached_at")
+
+
+class SqliteHarness:
+    """A file in a directory of its own."""
+
+    name = "sqlite"
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="mailculator-sqlite-")
+        self.path = Path(self._folder.name) / "queue.db"
+        self._stores: list[SqliteStore] = []
+        # Kept open, so that no test's last close folds the log into the file: that alone would cost most of the suite.
+        self._producer: sqlite3.Connection | None = None
+
+    async def fresh(self) -> SqliteStore:
+        await self._close_stores()
+        if self.path.exists():
+            await self.execute("DELETE FROM email_status_history")
+            await self.execute("DELETE FROM emails")
+        return await self._open(service=True)
+
+    async def another(self) -> SqliteStore:
+        return await self._open(service=False)
+
+    def schema(self) -> SqliteSchema:
+        return SqliteSchema(self.path)
+
+    async def rewind(self, seconds: float) -> None:
+        earlier = ", ".join(f"{column} = {column} - :milliseconds" for column in _TIMES)
+        by = {"milliseconds": round(seconds * 1000), "seconds": round(seconds)}
+        await asyncio.to_thread(self._run, f"UPDATE emails SET {earlier}, ttl = ttl - :seconds", by)
+        await asyncio.to_thread(
+            self._run, "UPDATE email_status_history SET created_at = created_at - :milliseconds", by
+        )
+
+    async def execute(self, sql: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
+        return await asyncio.to_thread(self._run, sql, parameters)
+
+    def _run(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
+        if self._producer is None:
+            self._producer = sqlite3.connect(self.path, timeout=10, check_same_thread=False)
+            self._producer.execute("PRAGMA synchronous = OFF")
+        with self._producer:
+            return self._producer.execute(sql, parameters).fetchall()
+
+    async def close(self) -> None:
+        await self._close_stores()
+        if self._producer is not None:
+            self._producer.close()
+        self._folder.cleanup()
+
+    async def _open(self, *, service: bool) -> SqliteStore:
+        store = await open_queue(self.path, service=service)
+        self._stores.append(store)
+        return store
+
+    async def _close_stores(self) -> None:
+        while self._stores:
+            await self._stores.pop().close()
