@@ -41,7 +41,7 @@ FIELDS = frozenset(
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _HEADER_NAME = re.compile(r"[!-9;-~]{1,76}")
 _RESERVED = re.compile(
-    r"to|from|cc|bcc|sender|reply-to|subject|return-path|date|message-id|mime-version|received"
+    r"to|from|cc|bcc|sender|reply-to|subject|return-path|(?:orig-)?date|message-id|mime-version|received"
     r"|(?:resent|content|dkim|arc|x-mailculator)-.*",
     re.IGNORECASE,
 )

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 import ssl
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from mailculator import config, config_checks, log
+from mailculator import callback_url, config, config_checks, log
 from mailculator.cli import output
+from mailculator.cli.stores import place
 from mailculator.config import Settings
 from mailculator.errors import RelayUnavailable, StoreError
 from mailculator.stores import registry
+from mailculator.stores.base import Ping, SchemaState
 from mailculator.transport.relay_settings import relay_settings
 from mailculator.transport.smtp import SmtpRelay
 
@@ -41,10 +45,12 @@ async def check(*, as_json: bool) -> int:
     findings = [Finding("settings", "ok", "valid")]
     unsafe = [str(problem) for problem in config_checks.warnings(settings)]
     findings += [Finding("settings", "warn", text) for text in [*unsafe, *config.unknown_variables()]]
-    for name in registry.enabled(settings):
-        findings += await _store(settings, name)
-    findings.append(await _relay(settings))
-    findings.append(await _callback(settings))
+    # All at once: one that does not answer takes its time, and three would take it one after the other.
+    async with asyncio.TaskGroup() as group:
+        stores = [group.create_task(_store(settings, name)) for name in registry.enabled(settings)]
+        peers = [group.create_task(_relay(settings)), group.create_task(_callback(settings))]
+    findings += [found for task in stores for found in task.result()]
+    findings += [task.result() for task in peers]
     if as_json:
         output.document([{"subject": one.subject, "verdict": one.verdict, "detail": one.detail} for one in findings])
     else:
@@ -61,25 +67,33 @@ def exit_code(findings: list[Finding]) -> int:
 
 
 async def _store(settings: Settings, name: str) -> list[Finding]:
-    backend = registry.backend(name)
+    backend, where = registry.backend(name), place(settings, name)
     try:
         state = await backend.open_schema(settings).state()
         if state.refusal:
-            return [Finding(f"{name} schema", "config", state.refusal)]
-        found = [Finding(f"{name} schema", "warn", f"differs: {difference}") for difference in state.differences]
+            return [Finding(f"{name} schema", "config", f"{where}: {state.refusal}")]
         store = await backend.open_store(settings, service=False)
         try:
             ping = await store.ping()
         finally:
             await store.close()
     except StoreError as error:
-        return [Finding(name, "down", str(error))]
-    found = found or [Finding(f"{name} schema", "ok", f"{len(state.applied)} applied, up to date")]
+        return [Finding(name, "down", f"{where}: {error}")]
+    return [*_schema(name, state), _server(name, where, ping)]
+
+
+def _schema(name: str, state: SchemaState) -> list[Finding]:
+    if state.differences:
+        return [Finding(f"{name} schema", "warn", f"differs: {difference}") for difference in state.differences]
+    return [Finding(f"{name} schema", "ok", f"up to date ({', '.join(state.applied)})")]
+
+
+def _server(name: str, where: str, ping: Ping) -> Finding:
     if not ping.writable:
-        return [*found, Finding(name, "down", f"{ping.server} takes no writes")]
+        return Finding(name, "down", f"{where}: {ping.server} takes no writes")
     if not ping.tested:
-        return [*found, Finding(name, "warn", f"{ping.server}: mailculator is not tested against this kind of server")]
-    return [*found, Finding(name, "ok", f"{ping.server}, {ping.seconds * 1000:.0f} ms")]
+        return Finding(name, "warn", f"{where}: {ping.server}, a kind of server that mailculator is not tested against")
+    return Finding(name, "ok", f"{where}: {ping.server}, {ping.seconds * 1000:.0f} ms")
 
 
 async def _relay(settings: Settings) -> Finding:
@@ -103,12 +117,38 @@ async def _callback(settings: Settings) -> Finding:
     port = url.port or (443 if url.scheme == "https" else 80)
     where = f"{url.hostname}:{port}"
     try:
-        context = ssl.create_default_context(cafile=settings.callback_ca_file) if url.scheme == "https" else None
-        async with asyncio.timeout(CALLBACK_TIMEOUT):
-            _, writer = await asyncio.open_connection(url.hostname, port, ssl=context)
-        writer.close()
+        async with asyncio.timeout(CALLBACK_TIMEOUT * settings.time_scale):
+            await _reach(url.hostname or "", port, settings)
     except TimeoutError:
-        return Finding("callback", "down", f"{where}: no answer within {CALLBACK_TIMEOUT:g} s")
+        return Finding("callback", "down", f"{where}: no answer within {CALLBACK_TIMEOUT * settings.time_scale:g} s")
+    except ssl.SSLCertVerificationError as error:
+        return Finding("callback", "down", f"{where}: its certificate: {error.verify_message}")
     except OSError as error:
         return Finding("callback", "down", f"{where}: {error.strerror or error}")
-    return Finding("callback", "ok", f"{where} can be reached")
+    return Finding("callback", "ok", f"{where} can be reached, {url.scheme}; nothing was posted")
+
+
+async def _reach(host: str, port: int, settings: Settings) -> None:
+    """Connect to the first address that answers, of those the service itself would take. Errors: OSError."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(sockaddr[0]) for *_, sockaddr in found))
+    allowed = [one for one in addresses if not callback_url.is_refused(ipaddress.ip_address(one.split("%")[0]))]
+    if not allowed:
+        raise OSError("the name leads to a link-local or metadata address, where no callback goes")
+    context = None
+    if settings.callback_url.startswith("https:"):
+        context = await asyncio.to_thread(ssl.create_default_context, cafile=settings.callback_ca_file)
+    failure: OSError | None = None
+    for address in allowed:
+        try:
+            _, writer = await asyncio.open_connection(
+                address, port, ssl=context, server_hostname=host if context else None
+            )
+        except OSError as error:
+            failure = error
+        else:
+            writer.transport.abort()
+            return
+    assert failure is not None  # noqa: S101  # no address answered, so each failed
+    raise failure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,70 +11,96 @@ import typer
 
 from mailculator.cli import output
 from mailculator.cli.service import Json
-from mailculator.cli.stores import StoreOption, load, load_one, opened
+from mailculator.cli.stores import StoreName, StoreOption, load, load_one, opened
 
 if TYPE_CHECKING:
     from mailculator.model import HistoryEntry, NewEmail, Row, Status
     from mailculator.stores.base import Steered
 
-application = typer.Typer(help="Look at the queue.", no_args_is_help=True, rich_markup_mode=None)
+application = typer.Typer(help="Look at the queue: summary, list, show.", no_args_is_help=True, rich_markup_mode=None)
 
 Ids = Annotated[list[str], typer.Argument(help="Ids of emails.", metavar="ID…")]
-Why = Annotated[str, typer.Option("--why", help="The reason, kept in the history.")]
-Who = Annotated[str, typer.Option("--as", help="Who asks, kept in the history. Default: the user at the keyboard.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, kept in the history.", metavar="TEXT")]
+Who = Annotated[
+    str, typer.Option("--as", help="Who asks, kept in the history. Default: the user at the keyboard.", metavar="NAME")
+]
 
 REQUEUE_TTL = 7 * 86400.0
 """Seconds that an email past its ttl gets anew when it is requeued."""
+PATH_LIMIT = 500
+"""Characters that the queue keeps of a payload file's path."""
 
 
 @application.command("summary")
-def summary(store: StoreOption = "", as_json: Json = False) -> None:
-    """How many emails stand in each status, and how long the oldest has been due there."""
+def summary(store: StoreOption = None, as_json: Json = False) -> None:
+    """Count the emails in each status.
+
+    Shows how many of them are parked, too, and for how long the oldest has been due.
+    """
     output.run(_summary(store, as_json=as_json))
 
 
 @application.command("list")
 def list_(
-    status: Annotated[str, typer.Option(help="Only this status, as CALLING-SENT-CALLBACK.")] = "",
+    status: Annotated[
+        str, typer.Option(help="Only this status, as sent or CALLING-SENT-CALLBACK.", metavar="STATUS")
+    ] = "",
     parked: Annotated[bool, typer.Option("--parked", help="Only what is set aside.")] = False,
-    after: Annotated[str, typer.Option(help="Only ids behind this one: the last of the page before.")] = "",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="Emails at the most.")] = 50,
-    store: StoreOption = "",
+    after: Annotated[
+        str, typer.Option(help="Only ids behind this one: the last of the page before.", metavar="ID")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Emails at the most.", metavar="N")] = 50,
+    store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
-    """Emails in the order of their ids, page by page."""
-    output.run(_list(store, status, parked=parked, after=after, limit=limit, as_json=as_json))
+    """List emails in the order of their ids, page by page."""
+    output.run(_list(store, _status(status), parked=parked, after=after, limit=limit, as_json=as_json))
 
 
 @application.command("show")
 def show(
-    email_id: Annotated[str, typer.Argument(metavar="ID")], store: StoreOption = "", as_json: Json = False
+    email_id: Annotated[str, typer.Argument(help="Id of an email.", metavar="ID")],
+    store: StoreOption = None,
+    as_json: Json = False,
 ) -> None:
-    """One email with its history."""
+    """Show one email with its history."""
     output.run(_show(store, email_id, as_json=as_json))
 
 
 def enqueue(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Payload files, as the service can read them.")],
-    store: StoreOption = "",
-    ttl: Annotated[int, typer.Option(min=0, help="Seconds after which it is not sent any more; 0 = never.")] = 0,
+    store: StoreOption = None,
+    ttl: Annotated[
+        int, typer.Option(min=0, help="Seconds after which it is not sent any more; 0 = never.", metavar="SECONDS")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Put payload files on a queue. An id that is there already is reported, and is no error."""
+    """Put payload files on a queue.
+
+    An id that is there already is reported, and is no error. A file that is refused leads to exit code 1; the others
+    are put on the queue all the same.
+    """
     raise typer.Exit(output.run(_enqueue(store, files, ttl, as_json=as_json)))
 
 
-def requeue(ids: Ids, why: Why, who: Who = "", store: StoreOption = "", as_json: Json = False) -> None:
-    """Start terminal or failed emails anew: INVALID from intake, FAILED from sending, sent ones from the callback."""
+def requeue(ids: Ids, why: Why, who: Who = "", store: StoreOption = None, as_json: Json = False) -> None:
+    """Start terminal or failed emails anew.
+
+    INVALID ones start from intake, FAILED ones from sending, sent ones from the callback alone. Exit code 1 when one of
+    them is not there or cannot be started anew.
+    """
     raise typer.Exit(output.run(_steer("requeue", store, ids, who, why, as_json=as_json)))
 
 
-def release(ids: Ids, why: Why, who: Who = "", store: StoreOption = "", as_json: Json = False) -> None:
-    """Let parked emails go on: due at once, their tries counted anew."""
+def release(ids: Ids, why: Why, who: Who = "", store: StoreOption = None, as_json: Json = False) -> None:
+    """Let parked emails go on.
+
+    They are due at once, and their tries are counted anew. Exit code 1 when one of them is not there or not parked.
+    """
     raise typer.Exit(output.run(_steer("release", store, ids, who, why, as_json=as_json)))
 
 
-async def _summary(store: str, *, as_json: bool) -> None:
+async def _summary(store: StoreName | None, *, as_json: bool) -> None:
     settings, names = load(store)
     found = {}
     for name in names:
@@ -98,13 +125,17 @@ async def _summary(store: str, *, as_json: bool) -> None:
     output.table(("store", "status", "emails", "parked", "oldest due for"), rows)
 
 
-async def _list(store: str, status: str, *, parked: bool, after: str, limit: int, as_json: bool) -> None:
-    chosen = _status(status)
+async def _list(
+    store: StoreName | None, status: Status | None, *, parked: bool, after: str, limit: int, as_json: bool
+) -> None:
     settings, name = load_one(store)
     async with opened(settings, name) as queue:
-        rows = await queue.page(chosen, parked=parked or None, after=after or None, limit=limit)
+        rows = await queue.page(status, parked=parked or None, after=after or None, limit=limit)
     if as_json:
         output.document([_row(row) for row in rows])
+        return
+    if not rows:
+        print("no such emails" if status or parked or after else "no emails")
         return
     output.table(
         ("id", "status", "tries", "updated", "last error or reason"),
@@ -120,10 +151,10 @@ async def _list(store: str, status: str, *, parked: bool, after: str, limit: int
         ],
     )
     if len(rows) == limit:
-        print(f"\nnext page: --after {rows[-1].id}")
+        print(output.clean(f"next page: --after {rows[-1].id}"), file=sys.stderr)
 
 
-async def _show(store: str, email_id: str, *, as_json: bool) -> None:
+async def _show(store: StoreName | None, email_id: str, *, as_json: bool) -> None:
     settings, names = load(store)
     found: dict[str, tuple[Row, list[HistoryEntry]]] = {}
     for name in names:
@@ -146,20 +177,21 @@ async def _show(store: str, email_id: str, *, as_json: bool) -> None:
         output.table(("when", "version", "status", "note"), lines)
 
 
-async def _enqueue(store: str, files: list[Path], ttl: int, *, as_json: bool) -> int:
+async def _enqueue(store: StoreName | None, files: list[Path], ttl: int, *, as_json: bool) -> int:
     settings, name = load_one(store)
     expires = int(time.time()) + ttl if ttl else None
-    entries: list[NewEmail] = []
-    results: list[dict[str, Any]] = []
-    for file in files:
+    results: list[dict[str, Any]] = [{"file": str(file)} for file in files]
+    entries: list[tuple[int, NewEmail]] = []
+    for number, file in enumerate(files):
         try:
-            entries.append(_new_email(file, expires))
+            entries.append((number, _new_email(file, expires)))
         except (OSError, ValueError) as error:
-            results.append({"file": str(file), "result": "refused", "detail": str(error)})
+            results[number] |= {"result": "refused", "detail": getattr(error, "strerror", None) or str(error)}
+    # Also when nothing is left to put on it: a queue that cannot be used is told first.
     async with opened(settings, name) as queue:
-        answers = await queue.enqueue(entries) if entries else []
-    for entry, answer in zip(entries, answers, strict=True):
-        results.append({"file": entry.payload_file_path, "id": entry.id, "result": answer.value})
+        answers = await queue.enqueue([entry for _, entry in entries])
+    for (number, entry), answer in zip(entries, answers, strict=True):
+        results[number] = {"file": entry.payload_file_path, "id": entry.id, "result": answer.value}
     if as_json:
         output.document(results)
     else:
@@ -173,23 +205,30 @@ async def _enqueue(store: str, files: list[Path], ttl: int, *, as_json: bool) ->
 def _new_email(file: Path, ttl: int | None) -> NewEmail:
     """The queue's entry for a payload file. Errors: OSError, ValueError in words."""
     from mailculator import payload
-    from mailculator.errors import PayloadError
+    from mailculator.errors import PayloadError, PayloadUnavailable
     from mailculator.model import NewEmail
+    from mailculator.pipelines import files
 
-    path = file.resolve()
+    # Not resolved: the service may reach the same name by other ways than this machine's links.
+    path = str(file.absolute())
+    if len(path) > PATH_LIMIT:
+        raise ValueError(f"its path is longer than the {PATH_LIMIT} characters that the queue keeps")
+    if not path.isprintable():
+        raise ValueError("its path holds what is no printable UTF-8")
+    file.stat()  # in the file system's own words
     try:
-        found = payload.parse(path.read_bytes())
-    except PayloadError as error:
+        found = payload.parse(files.read_payload(path))
+    except (PayloadError, PayloadUnavailable) as error:
         raise ValueError(str(error)) from error
-    return NewEmail(found.id.lower(), str(path), ttl)
+    return NewEmail(found.id.lower(), path, ttl)
 
 
-async def _steer(verb: str, store: str, ids: list[str], who: str, why: str, *, as_json: bool) -> int:
+async def _steer(verb: str, store: StoreName | None, ids: list[str], who: str, why: str, *, as_json: bool) -> int:
     from mailculator.lifecycle import clean
     from mailculator.stores.base import Steered
 
     if not clean(why):
-        output.fail("--why: say why; the history keeps it", output.USAGE)
+        raise output.misused("--why", "say why; the history keeps it")
     settings, name = load_one(store)
     asker = clean(who) or output.operator()
     async with opened(settings, name) as queue:
@@ -221,9 +260,9 @@ def _status(text: str) -> Status | None:
     if not text:
         return None
     try:
-        return Status(text.upper().replace("_", "-"))
+        return Status(text.strip().upper().replace("_", "-"))
     except ValueError:
-        output.fail(f"--status: must be one of {', '.join(Status)} (got {text!r})", output.USAGE)
+        raise output.misused("--status", f"must be one of {', '.join(Status)} (got {text!r})") from None
 
 
 def _row(row: Row) -> dict[str, Any]:

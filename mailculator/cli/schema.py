@@ -14,7 +14,9 @@ from mailculator.cli.stores import StoreName, StoreOption, load
 if TYPE_CHECKING:
     from mailculator.stores.base import SchemaState
 
-application = typer.Typer(help="Look at a queue's schema, and bring it up to date.", no_args_is_help=True)
+application = typer.Typer(
+    help="Look at the schema, and bring it up to date.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @application.command("apply")

@@ -42,9 +42,7 @@ async def _send(text: str) -> None:
     sender = address.parse(settings.smtp_from, "SMTP_FROM")
     mask = _mask(settings)
     tell(f"*: relay {settings.smtp_host}:{settings.smtp_port}, TLS {settings.smtp_tls}")
-    relay = SmtpRelay(
-        relay_settings(settings), settings.timing, trace=lambda who, line: tell(mask(f"{who}: {line}"))
-    )
+    relay = SmtpRelay(relay_settings(settings), settings.timing, trace=lambda who, line: tell(mask(f"{who}: {line}")))
     envelope = Envelope(sender.addr_spec, to.addr_spec, smtputf8=sender.needs_smtputf8 or to.needs_smtputf8)
     try:
         reply = await relay.send(envelope, _mail(settings, sender, to), may_leave=lambda: True)

@@ -34,7 +34,7 @@ def run() -> None:
 def check(as_json: Json = False) -> None:
     """Look at settings, schema and every dependency.
 
-    Nothing is sent or written. Exit code 69 when a dependency is down, 78 for what must be mended in settings or schema.
+    Nothing is sent. Exit code 69 when a dependency is down, 78 for what must be mended in settings or schema.
     """
     from mailculator.cli import checks
 
@@ -68,7 +68,7 @@ def healthcheck(
 
 
 def _health_url() -> str:
-    """Straight from the environment: a health check runs every few seconds, and pydantic would cost it half a second."""
+    """Straight from the environment: it is asked every few seconds, and the settings would cost half a second."""
     port = os.environ.get("MAILCULATOR_HTTP_PORT", "").strip() or "8080"
     if not port.isdecimal():
         output.fail(f"MAILCULATOR_HTTP_PORT: must be a port (got {port[:20]!r})", output.CONFIG)

@@ -153,7 +153,11 @@ class PrivateMariadb:
         command = [installer, "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal"]
         command += ["--skip-test-db", "--innodb-log-file-size=16M", *_as_user()]
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            *command,
+            env=self._environment(),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
         )
         try:
             async with asyncio.timeout(self._timeout):
@@ -197,6 +201,7 @@ class PrivateMariadb:
             f"--port={self.port}",
             f"--bind-address={self.host}",
             *self._options,
+            env=self._environment(),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
@@ -245,6 +250,12 @@ class PrivateMariadb:
             await process.wait()
         if reader is not None:
             await reader
+
+    def _environment(self) -> dict[str, str]:
+        """With a TMPDIR of its own: at its start mariadbd deletes what other servers keep in the one they share."""
+        scratch = self.directory / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        return {**os.environ, "TMPDIR": str(scratch)}
 
     def _words(self) -> str:
         return " | ".join(self._log) or "it said nothing"
