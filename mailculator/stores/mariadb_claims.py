@@ -27,9 +27,7 @@ _DUE = "FROM emails FORCE INDEX (idx_emails_due) WHERE status = %s AND parked = 
 _CLAIMED = (
     "SELECT id, version, payload_file_path, eml_file_path, reason, attempts, generation,"
     " TIMESTAMPDIFF(MICROSECOND, failing_since, NOW(6)), ttl - UNIX_TIMESTAMP(NOW(6)), last_error, created_at,"
-    " {reached} "
-    + _DUE
-    + " LIMIT %s FOR UPDATE SKIP LOCKED"
+    " {reached} " + _DUE + " LIMIT %s FOR UPDATE SKIP LOCKED"
 )
 
 # Assignments run from left to right: the lease gets the version after the bump, reached_at the time before it.

@@ -22,16 +22,19 @@ CHUNK = 500
 TEXT_LIMIT = 4000
 """Characters of a free text that are kept; a TEXT column holds 16,383 of any kind."""
 
-# A producer without strict mode can leave '' in an ENUM; such a row has no status and is nobody's.
+# A producer without strict mode can leave '' in an ENUM, and another program may have added values of its own: such a
+# row has no status that we know, and is nobody's here.
+_OURS = "status IN ({})".format(", ".join(f"'{status}'" for status in Status))
+
 SELECT_ROWS = (
     "SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain, attempts,"
     " generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at"
-    " FROM emails WHERE status <> '' AND {}"
+    " FROM emails WHERE " + _OURS + " AND {}"
 )
 
 _LOCK = (
-    "SELECT id, status, version, claim_token FROM emails FORCE INDEX (PRIMARY)"
-    " WHERE id IN %s AND status <> '' ORDER BY id FOR UPDATE"
+    "SELECT id, status, version, claim_token FROM emails FORCE INDEX (PRIMARY)"  # noqa: S608  # constants
+    f" WHERE id IN %s AND {_OURS} ORDER BY id FOR UPDATE"
 )
 
 _INSERT_HISTORY = "INSERT INTO email_status_history (email_id, status, reason, version, created_at) VALUES"

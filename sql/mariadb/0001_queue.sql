@@ -7,7 +7,7 @@
 --     mariadb <options> <database> < 0001_queue.sql
 --
 -- Every statement may be run again, so a run that was cut short, or that gave up a lock with error 1205, is simply
--- repeated from the top. No statement locks a table for long: columns are added in place of no row (INSTANT), indexes
+-- repeated from the top. No statement locks a table for long: columns are added without touching a row (INSTANT), indexes
 -- are built while writers go on (INPLACE, LOCK=NONE), and a statement that waits for a lock waits two seconds, so
 -- that nobody queues behind it for longer.
 --

@@ -19,7 +19,7 @@ from mailculator.errors import StoreRejected, StoreUnavailable
 from mailculator.lifecycle import INTAKE, SENDER, Move
 from mailculator.model import NewEmail, Row, Status
 from mailculator.stores import mariadb_claims, mariadb_moves
-from mailculator.stores.base import Enqueued, Recorded
+from mailculator.stores.base import Enqueued, Recorded, Steered
 from mailculator.stores.mariadb import MariadbStore, open_store
 from mailculator.stores.mariadb_errors import RowRefused
 from mailculator.stores.mariadb_pool import Session
@@ -319,3 +319,22 @@ async def test_a_claim_reads_what_it_takes_however_long_the_queue_is(
     assert plan.rows[0][5] == "idx_emails_due"
     assert "filesort" not in plan.rows[0][-1]
     assert "Using index" in counting.rows[0][-1]
+
+
+async def test_a_status_of_another_program_spoils_no_look_at_the_queue(server: PrivateMariadb) -> None:
+    settings = await mariadb.new_database(server)
+    store = await open_store(settings, service=False)
+    email_id, foreign = await enqueue(store, 2)
+    statuses = ", ".join(f"'{status}'" for status in (*Status, "CALLING-INVALID-CALLBACK"))
+    for statement in (
+        f"ALTER TABLE emails MODIFY status ENUM({statuses}) NOT NULL",
+        f"UPDATE emails SET status = 'CALLING-INVALID-CALLBACK' WHERE id = '{foreign}'",
+    ):
+        mariadb.execute(server, settings.mysql_database, statement)
+
+    assert [row.id for row in await store.page()] == [email_id]
+    assert await store.get(foreign) is None
+    assert sum(one.count for one in (await store.counts(terminal=True)).values()) == 1
+    assert [email.id for email in await store.claim(INTAKE, 10, lease=90.0, holder="h")] == [email_id]
+    assert await store.requeue([foreign], who="w", why="y", ttl_extension=1.0) == [Steered.MISSING]
+    await store.close()

@@ -278,8 +278,8 @@ def test_bad_input_29_header_names(name: str) -> None:
     assert refusal(with_(custom_headers={name: "x"})).code == "header_name"
 
 
-RESERVED = """To From Cc Bcc Sender Reply-To Subject Return-Path Resent-To Resent-Date Date Orig-Date Message-ID Content-Type
-    Content-Transfer-Encoding MIME-Version Received DKIM-Signature ARC-Seal X-Mailculator-Id"""
+RESERVED = """To From Cc Bcc Sender Reply-To Subject Return-Path Resent-To Resent-Date Date Orig-Date Message-ID
+    Content-Type Content-Transfer-Encoding MIME-Version Received DKIM-Signature ARC-Seal X-Mailculator-Id"""
 
 
 @pytest.mark.parametrize("name", RESERVED.split())
