@@ -27,7 +27,7 @@ TEXT_LIMIT = 4000
 _OURS = "status IN ({})".format(", ".join(f"'{status}'" for status in Status))
 
 SELECT_ROWS = (
-    "SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain, attempts,"
+    "SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain, attempts,"  # noqa: S608
     " generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at"
     " FROM emails WHERE " + _OURS + " AND {}"
 )
