@@ -159,7 +159,7 @@ class Move:
         to: the new status.
         note: the history row's reason.
         reason: the row's new reason; None keeps the one it has.
-        error: the row's new last_error; None clears it.
+        error: the row's new last_error. None keeps the one it has, and a move forward clears it.
         delay: seconds until the row is due.
         counts: False takes the claim's try back.
         failing: the row's first failure at this stage is stamped now, unless it was before.

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -14,7 +15,7 @@ from mailculator import callback_url, config, config_checks, log
 from mailculator.cli import output
 from mailculator.cli.stores import place
 from mailculator.config import Settings
-from mailculator.errors import RelayUnavailable, StoreError
+from mailculator.errors import ConfigError, RelayUnavailable, StoreError
 from mailculator.stores import registry
 from mailculator.stores.base import Ping, SchemaState
 from mailculator.transport.relay_settings import relay_settings
@@ -77,6 +78,8 @@ async def _store(settings: Settings, name: str) -> list[Finding]:
             ping = await store.ping()
         finally:
             await store.close()
+    except ConfigError as error:
+        return [Finding(name, "config", str(error))]
     except StoreError as error:
         return [Finding(name, "down", f"{where}: {error}")]
     return [*_schema(name, state), _server(name, where, ping)]
@@ -118,7 +121,7 @@ async def _callback(settings: Settings) -> Finding:
     where = f"{url.hostname}:{port}"
     try:
         async with asyncio.timeout(CALLBACK_TIMEOUT * settings.time_scale):
-            await _reach(url.hostname or "", port, settings)
+            await _reach(url.hostname or "", port, ca_file=settings.callback_ca_file, secure=url.scheme == "https")
     except TimeoutError:
         return Finding("callback", "down", f"{where}: no answer within {CALLBACK_TIMEOUT * settings.time_scale:g} s")
     except ssl.SSLCertVerificationError as error:
@@ -128,7 +131,7 @@ async def _callback(settings: Settings) -> Finding:
     return Finding("callback", "ok", f"{where} can be reached, {url.scheme}; nothing was posted")
 
 
-async def _reach(host: str, port: int, settings: Settings) -> None:
+async def _reach(host: str, port: int, *, ca_file: Path | None, secure: bool) -> None:
     """Connect to the first address that answers, of those the service itself would take. Errors: OSError."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -136,14 +139,12 @@ async def _reach(host: str, port: int, settings: Settings) -> None:
     allowed = [one for one in addresses if not callback_url.is_refused(ipaddress.ip_address(one.split("%")[0]))]
     if not allowed:
         raise OSError("the name leads to a link-local or metadata address, where no callback goes")
-    context = None
-    if settings.callback_url.startswith("https:"):
-        context = await asyncio.to_thread(ssl.create_default_context, cafile=settings.callback_ca_file)
+    context = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file) if secure else None
     failure: OSError | None = None
     for address in allowed:
         try:
             _, writer = await asyncio.open_connection(
-                address, port, ssl=context, server_hostname=host if context else None
+                address, port, ssl=context, server_hostname=host if secure else None
             )
         except OSError as error:
             failure = error

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 application = typer.Typer(help="Look at the queue: summary, list, show.", no_args_is_help=True, rich_markup_mode=None)
 
-Ids = Annotated[list[str], typer.Argument(help="Ids of emails.", metavar="ID…")]
+Ids = Annotated[list[str], typer.Argument(help="Ids of emails.", metavar="ID")]
 Why = Annotated[str, typer.Option("--why", help="The reason, kept in the history.", metavar="TEXT")]
 Who = Annotated[
     str, typer.Option("--as", help="Who asks, kept in the history. Default: the user at the keyboard.", metavar="NAME")
@@ -68,7 +68,7 @@ def show(
 
 
 def enqueue(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Payload files, as the service can read them.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Payload files, as the service can read them.")],
     store: StoreOption = None,
     ttl: Annotated[
         int, typer.Option(min=0, help="Seconds after which it is not sent any more; 0 = never.", metavar="SECONDS")

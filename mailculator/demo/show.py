@@ -3,42 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import signal
 import tempfile
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
-import aiomysql
 from pydantic import SecretStr
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from mailculator import lifecycle, log
+from mailculator import log
 from mailculator.app import Service
-from mailculator.clock import SystemClock
 from mailculator.config import Settings
 from mailculator.demo import samples
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.demo.receiver import Receiver
+from mailculator.demo.report import Report
 from mailculator.demo.samples import Sample
 from mailculator.demo.sink import Sink
-from mailculator.events import Event, Lifetime, Moved, fan_out
-from mailculator.model import NewEmail, Status
+from mailculator.demo.tracker import Tracker
+from mailculator.errors import MailculatorError
+from mailculator.events import fan_out
+from mailculator.model import NewEmail
 from mailculator.stores import registry
 
 ENQUEUE_BATCH = 500
 TIME_SCALE = 0.1
 """The demo's retries are due after seconds, not after half a minute."""
-REPORT_EVERY = 2.0
-"""Seconds between two lines of progress where there is no terminal."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +42,9 @@ class Options:
     """What the command line asked for.
 
     Arguments:
+        until_done: end when every sample has ended, instead of serving until a signal comes.
         store: sqlite or mysql.
-        directory: None makes a new temporary one.
+        directory: None makes a new temporary one; any other is not there yet, or is empty.
     """
 
     count: int
@@ -57,72 +54,10 @@ class Options:
     directory: Path | None
 
 
-class Tracker:
-    """Follows the samples through the service's events."""
-
-    def __init__(self, written: Sequence[Sample]) -> None:
-        self.done = asyncio.Event()
-        self.listening = asyncio.Event()
-        self.http_port = 0
-        self.status = {sample.id: Status.ACCEPTED for sample in written}
-        self.retries: Counter[str] = Counter()
-        self._left = len(written)
-
-    def __call__(self, event: Event) -> None:
-        """Take an event."""
-        match event:
-            case Moved(email_id=email_id, to=to) if email_id in self.status:
-                self.status[email_id] = to
-                if event.outcome == "retry":
-                    self.retries[email_id] += 1
-                if to in lifecycle.TERMINAL:
-                    self._left -= 1
-                    if not self._left:
-                        self.done.set()
-            case Lifetime(name="started", fields=fields):
-                self.http_port = int(dict(fields)["http_port"] or 0)
-                self.listening.set()
-
-    @property
-    def ended(self) -> int:
-        """Samples that stand in a terminal status."""
-        return len(self.status) - self._left
-
-
-async def show(options: Options) -> int:
-    """Run the demo. Returns the exit code: 1 when a sample ended otherwise than it should.
-
-    Errors: MailculatorError, when `mysql` is asked for and MariaDB is not installed.
-    """
-    directory = options.directory or Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="mailculator-demo-"))
-    say = Console(stderr=options.as_json, highlight=False, soft_wrap=True)
-    async with AsyncExitStack() as stack:
-        stage = await _set_up(options, directory, stack, say)
-        task = asyncio.create_task(stage.service.run(), name="service")
-        stopped = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-        task.add_done_callback(lambda _: stopped.set())
-        try:
-            started = time.monotonic()
-            await _enqueue(stage)
-            await _follow(stage.tracker, stopped, say)
-            seconds = time.monotonic() - started
-            good = _report(options, stage, seconds, say)
-            if not options.until_done and not stopped.is_set():
-                say.print("\nThe service goes on. Stop it with Ctrl-C.")
-                await stopped.wait()
-        finally:
-            stage.service.stop()
-            code = await task
-    return code or (0 if good else 1)
-
-
 @dataclass(frozen=True, slots=True)
 class Stage:
     """Everything that is set up for one run."""
 
-    directory: Path
     settings: Settings
     written: Sequence[Sample]
     tracker: Tracker
@@ -131,9 +66,64 @@ class Stage:
     receiver: Receiver
 
 
-async def _set_up(options: Options, directory: Path, stack: AsyncExitStack, say: Console) -> Stage:
+def is_taken(directory: Path) -> bool:
+    """Whether something is there already: a former demo's mail, or somebody's queue, which a demo must not touch."""
+    try:
+        return any(directory.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+async def show(options: Options) -> int:
+    """Run the demo until it is done, or until SIGTERM or SIGINT.
+
+    Returns the exit code: 1 when a sample ended otherwise than it should, or when a run until the end was cut short.
+    Errors: MailculatorError, when the directory cannot be made, or when MariaDB is asked for and not installed.
+    """
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    directory = await asyncio.to_thread(_make, options.directory)
+    report = Report(directory, as_json=options.as_json)
+    async with AsyncExitStack() as stack:
+        report.begin(options.count, options.store)
+        stage = await _unless(stopped, _set_up(options, directory, stack))
+        if stage is None:
+            return int(options.until_done)
+        return await _perform(options, stage, report, stopped)
+
+
+async def _perform(options: Options, stage: Stage, report: Report, stopped: asyncio.Event) -> int:
+    task = asyncio.create_task(stage.service.run(), name="service")
+    task.add_done_callback(lambda _: stopped.set())
+    started = time.monotonic()
+    try:
+        await _unless(stopped, _enqueue(stage))
+        await _follow(stage.tracker, stopped, report)
+        if task.done():
+            return await task or 1  # it ended by itself, with the reason as its error or in its log
+        cut_short = not stage.tracker.done.is_set()
+        good = report.end(
+            stage.tracker,
+            stage.written,
+            seconds=time.monotonic() - started,
+            mails=stage.sink.count,
+            callbacks=sum(stage.receiver.codes.values()),
+        )
+        if not options.until_done and not cut_short:
+            report.say("\nThe service goes on; Ctrl-C ends it.")
+            await stopped.wait()
+    finally:
+        stage.service.stop()
+        code = await task
+    return code or int(options.until_done if cut_short else not good)
+
+
+async def _set_up(options: Options, directory: Path, stack: AsyncExitStack) -> Stage:
     mails, payloads, attachments = directory / "mails", directory / "payloads", directory / "attachments"
-    mails.mkdir(parents=True, exist_ok=True)
+    mails.mkdir()
     written = await asyncio.to_thread(samples.write, payloads, attachments, options.count, random.Random())
     sink, receiver = Sink(mails), Receiver(directory / "callbacks.jsonl")
     for part in (sink, receiver):
@@ -141,8 +131,7 @@ async def _set_up(options: Options, directory: Path, stack: AsyncExitStack, say:
         stack.push_async_callback(part.stop)
     store: dict[str, Any] = {"sqlite_pipelines_enabled": True, "sqlite_path": directory / "queue.db"}
     if options.store == "mysql":
-        say.print("starting a private MariaDB …")
-        store = await _private_mariadb(directory, stack)
+        store = await _private_mariadb(stack)
     settings = Settings(
         smtp_host="127.0.0.1",
         smtp_port=sink.port,
@@ -160,14 +149,17 @@ async def _set_up(options: Options, directory: Path, stack: AsyncExitStack, say:
     stream: TextIO = await asyncio.to_thread((directory / "service.log").open, "a", encoding="utf-8")
     stack.callback(stream.close)
     log.configure(settings, stream=stream)
-    tracker = Tracker(written)
+    tracker = Tracker([sample.id for sample in written])
     service = Service(settings, observer=fan_out(log.LogObserver(settings), tracker))
-    return Stage(directory, settings, written, tracker, service, sink, receiver)
+    return Stage(settings, written, tracker, service, sink, receiver)
 
 
-async def _private_mariadb(directory: Path, stack: AsyncExitStack) -> dict[str, Any]:
-    server = await stack.enter_async_context(PrivateMariadb(directory / "mariadb", durable=True))
-    connection = await aiomysql.connect(host=server.host, port=server.port, user=server.user)
+async def _private_mariadb(stack: AsyncExitStack) -> dict[str, Any]:
+    """A server of the demo's own, in a short temporary directory: a socket's path may have 107 bytes at most."""
+    import aiomysql  # the SQLite demo does without it
+
+    server = await stack.enter_async_context(PrivateMariadb(durable=True))
+    connection = await aiomysql.connect(host=server.host, port=server.port, user=server.user, password=server.password)
     try:
         await connection.query("CREATE DATABASE mailculator")
     finally:
@@ -195,83 +187,38 @@ async def _enqueue(stage: Stage) -> None:
         await store.close()
 
 
-async def _follow(tracker: Tracker, stopped: asyncio.Event, say: Console) -> None:
+async def _follow(tracker: Tracker, stopped: asyncio.Event, report: Report) -> None:
     """Show progress until every sample has ended, or the demo is stopped."""
-    either = asyncio.Event()
-    watchers = [asyncio.create_task(_set_after(event, either)) for event in (tracker.done, stopped)]
+    ends = [asyncio.create_task(event.wait()) for event in (tracker.done, stopped)]
     try:
-        async with _progress(len(tracker.status), say) as (every, update):
-            while not await SystemClock().wait(either, every):
+        with report.progress(len(tracker.status)) as (every, update):
+            ended: set[asyncio.Task[bool]] = set()
+            while not ended:
+                ended, _ = await asyncio.wait(ends, timeout=every, return_when=asyncio.FIRST_COMPLETED)
                 update(tracker.ended)
-            update(tracker.ended)
     finally:
-        for watcher in watchers:
-            watcher.cancel()
+        for end in ends:
+            end.cancel()
 
 
-async def _set_after(event: asyncio.Event, then: asyncio.Event) -> None:
-    await event.wait()
-    then.set()
+async def _unless(stopped: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """The work's result; None when the demo is stopped before there is one, and then the work is cancelled."""
+    task, stop = asyncio.create_task(work), asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        task.cancel()
+        stop.cancel()
+        await asyncio.wait({task, stop})
 
 
-@asynccontextmanager
-async def _progress(total: int, say: Console) -> AsyncIterator[tuple[float, Callable[[int], None]]]:
-    """How often to report, and whom to report to: a bar on a terminal, a line now and then elsewhere."""
-    if not say.is_terminal:
-        yield REPORT_EVERY, lambda ended: say.print(f"{ended} of {total} mails have ended")
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=say) as progress:
-        bar = progress.add_task("mails at their end", total=total)
-        yield 0.1, lambda ended: progress.update(bar, completed=ended)
-
-
-def _report(options: Options, stage: Stage, seconds: float, say: Console) -> bool:
-    """Tell what happened. Returns whether every sample ended as it should."""
-    status = stage.tracker.status
-    good = all(status[sample.id] is sample.kind.ends for sample in stage.written)
-    rate = stage.tracker.ended / seconds if seconds else 0.0
-    if options.as_json:
-        counts = Counter(status.values())
-        found = {
-            "counts": {name.value: counts[name] for name in Status},
-            "emails": len(status),
-            "seconds": round(seconds, 3),
-            "emails_per_second": round(rate, 1),
-            "as_expected": good,
-            "directory": str(stage.directory),
-        }
-        print(json.dumps(found, indent=2))  # noqa: T201  # the one document
-        return good
-    say.print(_table(stage))
-    say.print(
-        f"\n{stage.tracker.ended} of {len(status)} mails ended in {seconds:.1f} s ({rate:.0f}/s); the sink took "
-        f"{stage.sink.count}, the receiver {sum(stage.receiver.codes.values())} callbacks.\n"
-    )
-    port = stage.tracker.http_port
-    for what, where in (
-        ("mails", f"{stage.directory}/mails/*.eml"),
-        ("callbacks", f"{stage.directory}/callbacks.jsonl"),
-        ("log", f"{stage.directory}/service.log"),
-        ("health", f"http://127.0.0.1:{port}/health"),
-        ("metrics", f"http://127.0.0.1:{port}/metrics"),
-    ):
-        say.print(f"  {what:<10} {where}")
-    return good
-
-
-def _table(stage: Stage) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for heading in ("kind of mail", "ended as", "mails", "retried"):
-        table.add_column(heading, justify="right" if heading in {"mails", "retried"} else "left")
-    rows: Counter[tuple[str, Status]] = Counter()
-    retried: Counter[tuple[str, Status]] = Counter()
-    for sample in stage.written:
-        key = (sample.kind.name, stage.tracker.status[sample.id])
-        rows[key] += 1
-        retried[key] += stage.tracker.retries[sample.id] > 0
-    expected = {kind.name: kind.ends for kind in samples.KINDS}
-    for (name, status), count in rows.items():
-        word = status.value if status is expected[name] else f"{status.value} (expected {expected[name].value})"
-        table.add_row(name, word, str(count), str(retried[name, status] or ""))
-    return table
+def _make(directory: Path | None) -> Path:
+    """The demo's directory. Errors: MailculatorError in words."""
+    try:
+        if directory is None:
+            return Path(tempfile.mkdtemp(prefix="mailculator-demo-"))
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory.absolute()
+    except OSError as error:
+        raise MailculatorError(f"the demo's directory cannot be made: {error.strerror}: {error.filename}") from error

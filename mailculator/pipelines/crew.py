@@ -107,6 +107,14 @@ class Crew:
             await loop
         except Exception as error:  # whatever it is, nobody foresaw it
             trace = "".join(traceback.format_exception(error))
-            text = f"{type(error).__name__}: {error}"
+            cause = _cause(error)
+            text = f"{type(cause).__name__}: {cause}"
             self._observer(PipelineFailed(self._store.name, name, text, fatal=True, traceback=trace))
             self._on_death()
+
+
+def _cause(error: Exception) -> Exception:
+    """What a task group wraps: a loop mostly dies of one thing, and that is what the log should say."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

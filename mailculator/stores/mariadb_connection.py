@@ -207,6 +207,10 @@ def _session(version: str, timeout: float) -> tuple[str, str]:
     # MySQL has no max_statement_time; its nearest relative covers SELECT alone, and counts milliseconds.
     mariadb = "MariaDB" in version
     limit = f", max_statement_time = {timeout * 0.8:.3f}" if mariadb else f", max_execution_time = {timeout * 800:.0f}"
+    if mariadb:
+        # A process that freezes, or a host that vanishes, within a transaction would keep its locks until wait_timeout
+        # (8 hours), and nobody could rescue what they cover. MySQL has nothing like it.
+        limit += f", idle_transaction_timeout = {max(1, round(timeout)):d}"
     return _SESSION.format(lock_wait=max(1, round(timeout / 6)), limit=limit), _ISOLATION
 
 

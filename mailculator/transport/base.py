@@ -29,7 +29,9 @@ class Relay(Protocol):
 
         Arguments:
             message: complete, CRLF line ends, not dot-stuffed, no line over 998 octets.
-            may_leave: asked once, right before DATA. When it says no, nothing leaves and LeaseLapsed is raised.
+            may_leave: asked right before DATA, and again right before the last octets, final dot included. When it
+                says no, the relay gets nothing that it could deliver (RFC 5321 section 4.1.1.10) and LeaseLapsed is
+                raised.
 
         Errors: RelayUnavailable, RelayDeferred, RelayRefused, RelayLost, LeaseLapsed. A cancelled or timed-out send
         closes its connection; a failing QUIT or RSET never changes the outcome.

@@ -132,7 +132,11 @@ class Session:
         self._judge("data", reply, reply.code == 354, RelayUnavailable)
         with self._guarded("body", RelayLost):
             reply = await self._wire.transmit(
-                message.wire, block_seconds=self._timing.smtp_body, dot_seconds=self._timing.smtp_dot
+                message.wire,
+                # Once more: the relay may have taken its time to say 354, and this process may have stood still.
+                may_leave=may_leave,
+                block_seconds=self._timing.smtp_body,
+                dot_seconds=self._timing.smtp_dot,
             )
         self._judge("body", reply, reply.code // 100 == 2, RelayLost)
         return one_line(f"{reply.code} {reply.message}")

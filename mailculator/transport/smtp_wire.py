@@ -17,6 +17,8 @@ from typing import Literal, cast
 from aiosmtplib import SMTPResponse, SMTPResponseException
 from aiosmtplib.protocol import SMTPProtocol
 
+from mailculator.errors import LeaseLapsed
+
 Trace = Callable[[str, str], None]
 """Told of the conversation: who speaks ("C", "S", or "*" for what happens to the connection), and one line."""
 
@@ -87,14 +89,19 @@ class Wire(SMTPProtocol):
         self.tell("*", "TLS established")
         return reply
 
-    async def transmit(self, content: bytes, *, block_seconds: float, dot_seconds: float) -> SMTPResponse:
+    async def transmit(
+        self, content: bytes, *, may_leave: Callable[[], bool], block_seconds: float, dot_seconds: float
+    ) -> SMTPResponse:
         """Send a dot-stuffed message that ends in its dot line, and take the reply to it.
 
         A relay that answers before it has seen the dot gets no dot; what it said is the reply.
 
         Arguments:
+            may_leave: asked right before the last block, dot included; the wire must be aborted when it says no.
             block_seconds: for each block, the time the relay has to take what precedes it.
             dot_seconds: the time it has to answer once the last block was written.
+
+        Errors: as `read_response`; LeaseLapsed.
         """
         self.tell("C", f"(message, {len(content)} octets with its final dot)")
         for start in range(0, len(content), BLOCK):
@@ -104,6 +111,8 @@ class Wire(SMTPProtocol):
                 await self._drain_helper()
             if self._received:
                 return self._early_reply()
+            if start + BLOCK >= len(content) and not may_leave():
+                raise LeaseLapsed("the claim was about to run out before the final dot")
             self.write(content[start : start + BLOCK])
         return await self.read_response(timeout=dot_seconds)
 

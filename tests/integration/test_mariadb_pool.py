@@ -172,7 +172,7 @@ async def test_a_storm_of_cancellations_mixes_up_no_answers_and_leaks_no_connect
 
         answers = await asyncio.gather(*(ask(number) for number in range(300)))
         got = [(number, answer) for number, answer in enumerate(answers) if answer is not None]
-        assert 0 < len(got) < 300
+        assert 100 <= len(got) < 300
         assert all(number == answer for number, answer in got)
         assert pool.open_connections <= 4
         # All four places can still be used at once.

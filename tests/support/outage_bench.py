@@ -38,7 +38,10 @@ _HEADER_ID = re.compile(rb"^X-Mailculator-Id: ([^\r\n]+)", re.MULTILINE)
 
 
 async def until(look: Callable[[], Awaitable[T]], what: str, seconds: float = 60.0) -> T:
-    """Look again and again until what comes back is true, for what sends no signal: a database, a health port."""
+    """Look again and again until what comes back is true, for what sends no signal: a database, a health port.
+
+    AssertionError after so many seconds.
+    """
     clock, never = SystemClock(), asyncio.Event()
     deadline = clock.now() + seconds
     while not (seen := await look()):
@@ -249,81 +252,3 @@ async def probing(service: ServiceProcess) -> AsyncIterator[Probes]:
         assert isinstance(failure, asyncio.CancelledError), failure
         assert probes.codes == {200}
         assert service.process.returncode is None
-
-
-class Gate:
-    """A TCP proxy before the relay that keeps the reply to one command to itself until `open`.
-
-    Arguments:
-        target: the relay.
-        command: the beginning of the command whose reply is kept back: RCPT, DATA.
-    """
-
-    def __init__(self, target: SmtpPeer, command: str) -> None:
-        self.port = 0
-        self.host = target.host
-        self.kept = 0
-        self._target = target
-        self._command = command.encode()
-        self._opened = asyncio.Event()
-        self._news = asyncio.Event()
-        self._listener: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Gate:
-        self._listener = await asyncio.start_server(self._serve, self.host, 0)
-        self.port = self._listener.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._listener is not None
-        self._listener.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def open(self) -> None:
-        """Pass on everything that was kept, and keep nothing more."""
-        self._opened.set()
-
-    async def keeps(self, replies: int) -> None:
-        """Until that many replies are kept back."""
-        while self.kept < replies:
-            self._news.clear()
-            await self._news.wait()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            relay_reader, relay = await asyncio.open_connection(self._target.host, self._target.port)
-            asked = asyncio.Event()
-            up = asyncio.create_task(self._upstream(reader, relay, asked))
-            try:
-                await self._downstream(relay_reader, writer, asked)
-            finally:
-                up.cancel()
-                relay.transport.abort()
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            writer.transport.abort()
-            self._tasks.discard(task)
-
-    async def _upstream(self, reader: asyncio.StreamReader, relay: asyncio.StreamWriter, asked: asyncio.Event) -> None:
-        while data := await reader.read(65536):
-            if data.startswith(self._command):
-                asked.set()
-            relay.write(data)
-        relay.close()
-
-    async def _downstream(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event
-    ) -> None:
-        while data := await reader.read(65536):
-            if asked.is_set() and not self._opened.is_set():
-                self.kept += 1
-                self._news.set()
-                await self._opened.wait()
-            writer.write(data)
