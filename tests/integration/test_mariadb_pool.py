@@ -163,8 +163,10 @@ async def test_a_storm_of_cancellations_mixes_up_no_answers_and_leaks_no_connect
     async with pool_of(4, partial(connect, target)) as pool:
 
         async def ask(number: int) -> int | None:
+            # A third is never interrupted: however slow the machine, some get their answers.
+            patience = rng.uniform(0.0, 0.2) if number % 3 else None
             try:
-                async with asyncio.timeout(rng.uniform(0.0, 0.2)), pool.session("test") as session:
+                async with asyncio.timeout(patience), pool.session("test") as session:
                     result = await session.execute("SELECT %s, SLEEP(%s)", (number, rng.uniform(0.0, 0.01)))
             except TimeoutError:
                 return None
