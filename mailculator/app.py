@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from prometheus_client import CollectorRegistry
@@ -30,6 +29,7 @@ from mailculator.pipelines.crew import Crew
 from mailculator.pipelines.intake import Intake
 from mailculator.pipelines.runner import Pace
 from mailculator.pipelines.sender import Sender
+from mailculator.pipelines.threads import Threads
 from mailculator.stores import registry
 from mailculator.stores.base import Ping
 from mailculator.stores.watched import WatchedStore
@@ -45,8 +45,8 @@ ABORT_SHARE = 0.2
 """The part of the time to stop that is kept for writing down how far interrupted work came; 5 seconds at the most."""
 
 
-FILE_THREADS = 32
-"""Threads that read payloads and render messages."""
+FILE_THREADS = 16
+"""Threads that look at files for intake, and as many for the sender."""
 
 
 class Service:
@@ -80,7 +80,10 @@ class Service:
         self._format = callback_format(settings)
         self._budget = ByteBudget(settings.memory_limit)
         self._rate = Rate(settings.smtp_rate)
-        self._breakers = {name: self._breaker(name) for name in ("relay", "callback")}
+        self._breakers = {name: self._breaker(name) for name in ("relay", "callback", "share")}
+        self._threads = {
+            stage.name: Threads(FILE_THREADS, stage.name) for stage in (lifecycle.INTAKE, lifecycle.SENDER)
+        }
 
     def stop(self) -> None:
         """Drain: claim nothing more, give back what has not begun, finish what has, then end `run`."""
@@ -91,9 +94,6 @@ class Service:
 
         Errors: ConfigError when the health port is taken, or when a store's schema refuses this version.
         """
-        # Files may lie on a share that hangs: what waits for it must not take the threads of everybody else.
-        files = ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files")
-        asyncio.get_running_loop().set_default_executor(files)
         web, port = await server.start(self._health, self._registry, port=self._settings.http_port)
         try:
             self._tell("started", version=__version__, stores=",".join(self._stores), http_port=port)
@@ -101,6 +101,8 @@ class Service:
             await self._relay.close()
             await self._webhook.close()
         finally:
+            for threads in self._threads.values():
+                threads.close()
             await web.cleanup()
         self._tell("stopped")
         if self._refusal is not None:
@@ -185,6 +187,8 @@ class Service:
             timing,
             relay=self._relay,
             breaker=self._breakers["relay"],
+            share=self._breakers["share"],
+            threads=self._threads[lifecycle.SENDER.name],
             rate=self._rate.take,
             budget=self._budget,
             clock=self._clock,
@@ -206,7 +210,15 @@ class Service:
             )
             for stage in (lifecycle.SENT_CALLBACK, lifecycle.FAILED_CALLBACK)
         ]
-        return [Intake(settings, timing, rng), sender, *callbacks]
+        intake = Intake(
+            settings,
+            timing,
+            share=self._breakers["share"],
+            threads=self._threads[lifecycle.INTAKE.name],
+            rng=rng,
+            concurrency=FILE_THREADS,
+        )
+        return [intake, sender, *callbacks]
 
     def _breaker(self, name: str) -> Breaker:
         return Breaker(

@@ -90,7 +90,7 @@ class PayloadError(MailculatorError):
     """The mail cannot be sent as it is.
 
     Arguments:
-        code: short and stable, e.g. `address_multiple`; docs/bad-inputs.md lists them.
+        code: short and stable, e.g. `address_multiple`.
         detail: for a person; names the field, never quotes a body.
     """
 

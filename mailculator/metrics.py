@@ -123,6 +123,9 @@ class MetricsObserver:
         self._smtp_seconds = Histogram(
             "mailculator_smtp_attempt_duration_seconds", "One try at the relay.", buckets=_ATTEMPT, registry=registry
         )
+        self._unknown = Counter(
+            "mailculator_unknown_outcome", "Mails that left without the relay's reply coming back.", registry=registry
+        )
         self._callbacks = _Bound(
             Counter("mailculator_callback_attempts", "POSTs to producers.", ("kind", "result"), registry=registry)
         )
@@ -170,6 +173,7 @@ class MetricsObserver:
                     self._store_errors[store, op].inc()
             case SmtpAttempted(result=result, code=code, seconds=seconds):
                 self._smtp[result, code_class(code)].inc()
+                self._unknown.inc(result == "lost")
                 self._smtp_seconds.observe(seconds)
             case CallbackAttempted(kind=kind, result=result, seconds=seconds):
                 self._callbacks[kind, result].inc()

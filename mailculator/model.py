@@ -60,6 +60,7 @@ class Email:
         reached_at: when it was sent or failed, UTC, on the store's clock; None before that.
         last_error: what the last try at this stage ended with, if it failed.
         expires_in: seconds from the claim until its ttl passes, on the store's clock; None where it has no ttl.
+        expires_at: the same as a moment of this process's monotonic clock; set together with the lease.
         lease: how long the claim holds; None only where no runner is involved (tests).
     """
 
@@ -78,6 +79,7 @@ class Email:
     reached_at: datetime | None
     last_error: str | None = None
     expires_in: float | None = None
+    expires_at: float | None = field(default=None, compare=False)
     lease: Lease | None = field(default=None, compare=False, repr=False)
 
 

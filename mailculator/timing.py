@@ -15,7 +15,8 @@ class Timing:
         lease: how long a claim holds without renewal.
         renew_every: pause between two renewals of everything that is held.
         lease_margin: what must be left of a lease before the message may start to leave.
-        foreign_hold: how long a working row without a lease of ours counts as another consumer's (CONTRACT: 30 min).
+        foreign_hold: how long a working row without a lease of ours counts as another consumer's: half an hour, after
+            which the older consumer itself takes a row for abandoned.
         rescue_every: pause between two scans for expired leases, and for rows to purge.
         check_every: pause between two background checks (ping, counts).
         store_timeout: a store's answer to one statement or transaction.
@@ -54,7 +55,7 @@ class Timing:
     callback_give_up: float = 259200.0
     payload_give_up: float = 600.0
     probe_every: float = 5.0
-    probe_hold: float = 300.0
+    probe_hold: float = 15.0
     not_ready_pause: float = 5.0
     store_backoff: Backoff = Backoff(base=0.2, cap=5.0)
 

@@ -41,11 +41,12 @@ async def _send(text: str) -> None:
     settings = config.load(needs={"smtp"})
     sender = address.parse(settings.smtp_from, "SMTP_FROM")
     mask = _mask(settings)
-    tell(f"*: relay {settings.smtp_host}:{settings.smtp_port}, TLS {settings.smtp_tls}")
     relay = SmtpRelay(relay_settings(settings), settings.timing, trace=lambda who, line: tell(mask(f"{who}: {line}")))
     envelope = Envelope(sender.addr_spec, to.addr_spec, smtputf8=sender.needs_smtputf8 or to.needs_smtputf8)
     try:
-        reply = await relay.send(envelope, _mail(settings, sender, to), may_leave=lambda: True)
+        reply = await relay.send(
+            envelope, _mail(settings, sender, to), before_data=lambda: True, before_dot=lambda: True
+        )
     except TransportError as error:
         silent = isinstance(error, RelayUnavailable) and error.code is None
         output.fail(f"not sent: {mask(str(error))}", output.UNAVAILABLE if silent else output.FAILURE)

@@ -15,12 +15,12 @@ class Pipeline(Protocol):
     Arguments:
         stage: what it claims and holds.
         concurrency: emails under way at once, at the most.
-        breaker: closed claims as long as what the pipeline depends on is away; None where nothing is.
+        breakers: of what it depends on; while one is open, claims stop but for a probe.
     """
 
     stage: Stage
     concurrency: int
-    breaker: Breaker | None
+    breakers: tuple[Breaker, ...]
 
     async def handle(self, email: Email) -> Outcome:
         """Do this step for one claimed email.

@@ -14,8 +14,9 @@ from mailculator.lifecycle import Outcome
 class Breaker:
     """Counts failures in a row; shared by every pipeline that depends on the same thing.
 
-    While it is open one email at most is claimed, the probe: it is tried again and again under its lease, so that an
-    outage of days does not move rows to and fro. The first success closes the breaker.
+    While it is open one email at most is claimed, the probe: it is tried a few times under its lease, so that an outage
+    moves few rows to and fro, and then another takes its turn, since the probe itself may be what is refused. The first
+    success closes the breaker.
 
     Arguments:
         name: what it guards, for people: relay, callback.

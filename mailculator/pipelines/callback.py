@@ -55,7 +55,7 @@ class Callback:
         concurrency: int,
     ) -> None:
         self.stage = stage
-        self.breaker: Breaker | None = breaker
+        self.breakers: tuple[Breaker, ...] = (breaker,)
         self.concurrency = concurrency
         self._sent = stage is lifecycle.SENT_CALLBACK
         self._guard = breaker

@@ -90,7 +90,12 @@ class Crew:
     async def run(self) -> None:
         """Until `stop`."""
         async with asyncio.TaskGroup() as group:
-            side = {"leases": self._keeper.run(), "watch": self._housekeeper.watch(), "tend": self._housekeeper.tend()}
+            side = {
+                "leases": self._keeper.run(),
+                "watch": self._housekeeper.watch(),
+                "count": self._housekeeper.count(),
+                "tend": self._housekeeper.tend(),
+            }
             for name, loop in side.items():
                 group.create_task(self._watched(name, loop), name=f"{self._store.name}/{name}")
             # Leases are kept, and the store is looked after, until the last result is on record.

@@ -63,24 +63,25 @@ def read_prepared(eml_file_path: str, eml_storage_path: Path | None, limit: int)
     below it.
 
     Arguments:
-        eml_storage_path: EML_STORAGE_PATH. Without one no mail is to blame: such mail waits for the setting.
+        eml_storage_path: EML_STORAGE_PATH. Without one no mail is to blame: such mail is tried until there is one.
         limit: bytes.
     Errors: PayloadError eml_path, eml_not_regular, eml_size, eml_changed; PayloadUnavailable.
     """
-    if eml_storage_path is None:
-        raise PayloadUnavailable("eml: EML_STORAGE_PATH is not set", shared=True)
-    with _open_beneath(eml_storage_path, _relative(eml_file_path, eml_storage_path), "eml") as fd:
-        size = os.fstat(fd).st_size
-        if size > limit:
-            raise PayloadError("eml_size", f"eml: {size} bytes; the limit is {limit}")
-        return _read_exactly(fd, size, "eml")
+    with _open_prepared(eml_file_path, eml_storage_path) as fd:
+        return _read_exactly(fd, _prepared_size(fd, limit), "eml")
+
+
+def measure_prepared(eml_file_path: str, eml_storage_path: Path | None, limit: int) -> int:
+    """The size in bytes of what `read_prepared` would read. Errors: the same."""
+    with _open_prepared(eml_file_path, eml_storage_path) as fd:
+        return _prepared_size(fd, limit)
 
 
 def check_attachments(payload: Payload, base: Path | None, limit: int) -> int:
     """Look at every attachment without reading any; returns about how many bytes the message will have.
 
     Arguments:
-        base: ATTACHMENTS_BASE_PATH. Without one no mail is to blame: its attachments wait for the setting.
+        base: ATTACHMENTS_BASE_PATH. Without one no mail is to blame: such mail is tried until there is one.
         limit: bytes of a message.
     Errors: PayloadError attachment_path, attachment_not_regular, size; PayloadUnavailable.
     """
@@ -101,6 +102,21 @@ def read_attachments(payload: Payload, base: Path | None, limit: int) -> tuple[A
     )
 
 
+@contextmanager
+def _open_prepared(path: str, base: Path | None) -> Iterator[int]:
+    if base is None:
+        raise PayloadUnavailable("eml: EML_STORAGE_PATH is not set")
+    with _open_beneath(base, _relative(path, base), "eml") as fd:
+        yield fd
+
+
+def _prepared_size(fd: int, limit: int) -> int:
+    size = os.fstat(fd).st_size
+    if size > limit:
+        raise PayloadError("eml_size", f"eml: {size} bytes; the limit is {limit}")
+    return size
+
+
 def _sizes(refs: Sequence[AttachmentRef], base: Path | None) -> list[int]:
     sizes = []
     for index, ref in enumerate(refs):
@@ -118,7 +134,7 @@ def _read_attachment(ref: AttachmentRef, base: Path | None, size: int, field: st
 def _open_beneath(base: Path | None, path: str, field: str) -> Iterator[int]:
     """An open regular file below `base`: the parts of `path` are followed one by one, none being a symbolic link."""
     if base is None:
-        raise PayloadUnavailable(f"{field}: ATTACHMENTS_BASE_PATH is not set", shared=True)
+        raise PayloadUnavailable(f"{field}: ATTACHMENTS_BASE_PATH is not set")
     parts = _normalise(path, field)
     directory = _open_base(base, field)
     with _mapped(field):

@@ -6,7 +6,6 @@ looked at, not read: the sender reads them.
 
 from __future__ import annotations
 
-import asyncio
 import random
 
 from mailculator import lifecycle, payload
@@ -17,6 +16,7 @@ from mailculator.model import Email
 from mailculator.payload import Payload
 from mailculator.pipelines import files
 from mailculator.pipelines.breaker import Breaker
+from mailculator.pipelines.threads import Threads
 from mailculator.strictjson import Truncated
 from mailculator.timing import Timing
 
@@ -56,20 +56,31 @@ class Intake:
     """The pipeline ACCEPTED → READY.
 
     Arguments:
+        share: the breaker of the file system that payloads lie on, shared with the sender.
+        threads: where files are read.
         rng: for the jitter of delays.
         concurrency: emails under way at once; each occupies a thread while its files are looked at.
     """
 
     stage = lifecycle.INTAKE
-    breaker: Breaker | None = None
 
     def __init__(
-        self, settings: Settings, timing: Timing, rng: random.Random | None = None, *, concurrency: int = 32
+        self,
+        settings: Settings,
+        timing: Timing,
+        *,
+        share: Breaker,
+        threads: Threads,
+        rng: random.Random,
+        concurrency: int,
     ) -> None:
+        self.breakers: tuple[Breaker, ...] = (share,)
         self.concurrency = concurrency
+        self._share = share
+        self._threads = threads
         self._settings = settings
         self._timing = timing
-        self._rng = rng or random.Random()
+        self._rng = rng
         self._looks = Looks()
 
     async def handle(self, email: Email) -> Outcome:
@@ -78,19 +89,27 @@ class Intake:
             return Failed("expired")
         if not email.payload_file_path:
             return Park("row_corrupt: an ACCEPTED email needs a payload_file_path")
+        path = email.payload_file_path
+        return await self._share.guard(lambda: self._attempt(email, path))
+
+    async def _attempt(self, email: Email, path: str) -> Outcome:
         try:
-            checked = await asyncio.to_thread(self._check, email.payload_file_path)
+            checked = await self._threads.run(self._check, path)
         except Truncated as error:
-            self._looks.add(email.id, found=True)
+            self._found(email)
             return self._retry(email, str(error)) if email.attempts < TRUNCATED_TRIES else self._refuse(str(error))
         except PayloadError as error:
-            self._looks.add(email.id, found=True)
+            self._found(email)
             return self._refuse(str(error))
         except PayloadUnavailable as error:
             self._looks.add(email.id, found=not error.missing)
             return self._postpone(email, error)
-        self._looks.add(email.id, found=True)
+        self._found(email)
         return Prepared(checked.to.domain, _note(email, checked))
+
+    def _found(self, email: Email) -> None:
+        self._looks.add(email.id, found=True)
+        self._share.succeeded()
 
     def _check(self, path: str) -> Payload:
         checked = payload.parse(files.read_payload(path), allowed_sender_domains=self._settings.allowed_sender_domains)
@@ -102,11 +121,14 @@ class Intake:
 
     def _postpone(self, email: Email, error: PayloadUnavailable) -> Outcome:
         if error.shared:
-            return self._wait(error.detail)
+            self._share.failed(error.detail)
+            if self._share.is_open:  # it is the share that is away: due as soon as claims go on
+                return Wait(error.detail, self._timing.wait * (0.5 + 0.5 * self._rng.random()))
+            return self._retry(email, error.detail)
         if not error.missing or not self._is_overdue(email):
             return self._retry(email, error.detail)
         if self._looks.blame_share():
-            return self._wait(f"{error.detail}; so are most others: the share?")
+            return self._retry(email, f"{error.detail}; so are most others: the share?")
         return self._refuse(error.detail)
 
     def _is_overdue(self, email: Email) -> bool:
@@ -114,9 +136,6 @@ class Intake:
 
     def _retry(self, email: Email, reason: str) -> Retry:
         return Retry(reason, self._timing.payload_backoff.delay(email.attempts, self._rng))
-
-    def _wait(self, reason: str) -> Wait:
-        return Wait(reason, self._timing.wait * (0.5 + 0.5 * self._rng.random()))
 
 
 def _note(email: Email, checked: Payload) -> str | None:

@@ -34,7 +34,8 @@ class Keeper:
             on_lost: called once when a renewal finds that the claim is not ours any more.
         """
         lease = Lease(asked_at + self._timing.lease, self._clock.now)
-        held = replace(email, lease=lease)
+        expires_at = None if email.expires_in is None else asked_at + email.expires_in
+        held = replace(email, lease=lease, expires_at=expires_at)
         self._held[email.id] = (held, on_lost)
         return held
 
@@ -65,14 +66,14 @@ class Keeper:
         if not held:
             return
         asked_at = self._clock.now()
-        ours = await self._store.renew(held, lease=self._timing.lease)
+        renewal = await self._store.renew(held, lease=self._timing.lease)
         for email in held:
             lease = email.lease
             if lease is None:  # hold() always sets one
                 continue
-            if email.id in ours:
+            if email.id in renewal.held:
                 lease.expires_at = asked_at + self._timing.lease
-            else:
+            elif email.id in renewal.lost:
                 self._lose(email, lease)
 
     def _lose(self, email: Email, lease: Lease) -> None:

@@ -75,9 +75,10 @@ class Runner:
         self._news = asyncio.Event()
         self._halt = asyncio.Event()
         self._look = True
+        self._looked_at = clock.now()
         self._failures = 0
         self._ahead: deque[tuple[Email, float]] = deque()
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        self._tasks: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
         self._unrecorded = 0
         self._recorder = Recorder(
             store,
@@ -89,8 +90,8 @@ class Runner:
             observer=observer,
             on_done=self._recorded,
         )
-        if pipeline.breaker is not None:
-            pipeline.breaker.on_change(self.wake)
+        for breaker in pipeline.breakers:
+            breaker.on_change(self.wake)
 
     @property
     def in_flight(self) -> int:
@@ -133,8 +134,13 @@ class Runner:
             await self.run_once()
             if self._failures:
                 await self._clock.wait(self._halt, self._timing.store_backoff.delay(self._failures, self._rng))
-            elif not await self._clock.wait(self._news, self._pace.interval):
-                self._look = True
+            elif self._look:  # there is more, and no room for it: until a handler ends
+                await self._clock.wait(self._news, self._pace.interval)
+            else:
+                # Handlers that end set the news too; they must not put the next look off for ever.
+                due = self._looked_at + self._pace.interval
+                await self._clock.wait(self._news, due - self._clock.now())
+                self._look = self._look or self._clock.now() >= due
 
     async def run_once(self) -> None:
         """One turn: claim what there is room for, and again as long as full batches come."""
@@ -155,12 +161,16 @@ class Runner:
         if len(self._ahead) > limit // 2:
             return 0
         room = min(2 * limit - self.in_flight, self._pace.batch)
-        if self._pipeline.breaker is not None and self._pipeline.breaker.is_open:
-            room = 0 if self.in_flight else self._pipeline.breaker.admits(room)
+        if self._away():
+            room = 0 if self.in_flight else min(breaker.admits(room) for breaker in self._pipeline.breakers)
         return room
 
+    def _away(self) -> str:
+        """What an open breaker says is away; "" when all is there."""
+        return next((breaker.name for breaker in self._pipeline.breakers if breaker.is_open), "")
+
     async def _claim(self, room: int) -> bool:
-        asked_at = self._clock.now()
+        asked_at = self._looked_at = self._clock.now()
         try:
             emails = await self._store.claim(self.stage, room, lease=self._timing.lease, holder=self._pace.holder)
         except StoreError:
@@ -178,26 +188,24 @@ class Runner:
         return len(emails) == room
 
     def _begin(self) -> None:
-        breaker = self._pipeline.breaker
         while self._ahead and len(self._tasks) < self._pipeline.concurrency:
-            if breaker is not None and breaker.is_open and self._tasks:
-                self._give_back(f"the {breaker.name} is away")
+            if self._tasks and (away := self._away()):
+                self._give_back(f"the {away} is away")
                 return
             email, claimed_at = self._ahead.popleft()
             if email.lease is not None and not email.lease.holds():
                 self._hand_in(email, Release("the lease ran out before it began"), claimed_at)
                 continue
             name = f"{self._store.name}/{self.stage.name}/{email.id}"
-            work = asyncio.create_task(self._work(email, claimed_at), name=name)
+            work = asyncio.create_task(self._handle(email), name=name)
             self._tasks[email.id, email.claim_token] = work
+            # A callback, not code in the task: a task that is cancelled before its first step runs none of its code.
+            work.add_done_callback(partial(self._ended, email, claimed_at))
 
-    async def _work(self, email: Email, claimed_at: float) -> None:
-        try:
-            outcome = await self._handle(email)
-        except asyncio.CancelledError:
-            # Only `abort` and a lost lease cancel; a handler that had gone too far to be undone answers instead.
-            outcome = Release("interrupted")
+    def _ended(self, email: Email, claimed_at: float, work: asyncio.Task[Outcome]) -> None:
         del self._tasks[email.id, email.claim_token]
+        # Only `abort` and a lost lease cancel; a handler that had gone too far to be undone answers instead.
+        outcome = Release("interrupted") if work.cancelled() else work.result()
         self._hand_in(email, outcome, claimed_at)
         self._begin()
         self._news.set()

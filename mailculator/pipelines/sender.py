@@ -26,11 +26,15 @@ from mailculator.payload import Payload
 from mailculator.pipelines import files
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
+from mailculator.pipelines.threads import Threads
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope, Relay
 
 UNKNOWN = "outcome unknown"
 """How the reasons begin that say: the message left, and the relay's answer never came."""
+
+FROM_RCPT_ON = frozenset({"rcpt", "data", "body"})
+"""Phases in which the relay knows which mail it is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,9 @@ class Sender:
     """The pipeline READY → SENT or FAILED.
 
     Arguments:
-        relay: shared by every store's sender, like `breaker`, `rate` and `budget`.
+        relay: shared by every store's sender, like `breaker` (the relay's), `rate` and `budget`.
+        share: the breaker of the file system that payloads lie on, shared with intake.
+        threads: where files are read and messages rendered.
         rate: awaited before each try, so that no more leave in a second than the operator allows.
         concurrency: emails under way at once.
     """
@@ -59,6 +65,8 @@ class Sender:
         *,
         relay: Relay,
         breaker: Breaker,
+        share: Breaker,
+        threads: Threads,
         rate: Callable[[], Awaitable[None]],
         budget: ByteBudget,
         clock: Clock,
@@ -66,9 +74,11 @@ class Sender:
         observer: Observer,
         concurrency: int,
     ) -> None:
-        self.breaker: Breaker | None = breaker
+        self.breakers: tuple[Breaker, ...] = (breaker, share)
         self.concurrency = concurrency
         self._guard = breaker
+        self._share = share
+        self._threads = threads
         self._settings = settings
         self._timing = timing
         self._relay = relay
@@ -84,29 +94,35 @@ class Sender:
         """Send one email, or say why not."""
         if email.expired:
             return Failed("expired")
+        if not (email.payload_file_path or email.eml_file_path):
+            return Park("row_corrupt: a READY email needs a payload_file_path or an eml_file_path")
+        return await self._share.guard(lambda: self._send(email))
+
+    async def _send(self, email: Email) -> Outcome:
         try:
             if email.payload_file_path:
                 return await self._from_payload(email, email.payload_file_path)
-            if email.eml_file_path:
-                return await self._from_file(email, email.eml_file_path)
+            return await self._from_file(email, email.eml_file_path or "")
         except PayloadError as error:
             # Intake found it fit, so the files have changed since; or the older consumer prepared what cannot be sent.
             return Failed(str(error))
         except PayloadUnavailable as error:
             return self._postpone(email, error)
-        return Park("row_corrupt: a READY email needs a payload_file_path or an eml_file_path")
 
     async def _from_payload(self, email: Email, path: str) -> Outcome:
-        mail, size = await asyncio.to_thread(self._measure, path)
+        mail, size = await self._threads.run(self._measure, path)
         # The attachments as they are, the rendered message, and what the relay's transport keeps of it.
         async with self._budget.hold(3 * size):
-            outgoing = await asyncio.to_thread(self._render, email, mail)
+            outgoing = await self._threads.run(self._render, email, mail)
+            self._share.succeeded()
             return await self._hand_over(email, outgoing)
 
     async def _from_file(self, email: Email, path: str) -> Outcome:
-        limit = self._settings.max_message_size
-        async with self._budget.hold(3 * limit):
-            outgoing = await asyncio.to_thread(self._load, path, limit)
+        base, limit = self._settings.eml_storage_path, self._settings.max_message_size
+        size = await self._threads.run(files.measure_prepared, path, base, limit)
+        async with self._budget.hold(3 * size):
+            outgoing = await self._threads.run(self._load, path, limit)
+            self._share.succeeded()
             return await self._hand_over(email, outgoing)
 
     def _measure(self, path: str) -> tuple[Payload, int]:
@@ -133,12 +149,10 @@ class Sender:
         return Outgoing(Envelope(self._sender, to.addr_spec, smtputf8=to.needs_smtputf8), found.content)
 
     async def _hand_over(self, email: Email, outgoing: Outgoing) -> Outcome:
-        until = None if email.expires_in is None else self._clock.now() + email.expires_in
-
         async def attempt() -> Outcome:
             await self._rate()
-            # As the probe of an open breaker it may have been in hand for minutes.
-            if until is not None and self._clock.now() >= until:
+            # It may have been in hand for a while: claimed ahead, waiting for memory, or as an open breaker's probe.
+            if email.expires_at is not None and self._clock.now() >= email.expires_at:
                 return Failed("expired")
             return await self._attempt(email, outgoing)
 
@@ -148,19 +162,23 @@ class Sender:
         started = self._clock.now()
         left = False
 
-        def may_leave() -> bool:
+        def is_ours() -> bool:
+            return email.lease is None or email.lease.holds(self._timing.lease_margin)
+
+        def leaves() -> bool:
             nonlocal left
-            left = email.lease is None or email.lease.holds(self._timing.lease_margin)
+            left = is_ours()
             return left
 
         try:
-            reply = await self._relay.send(outgoing.envelope, outgoing.content, may_leave=may_leave)
+            reply = await self._relay.send(outgoing.envelope, outgoing.content, before_data=is_ours, before_dot=leaves)
         except TransportError as error:
             return self._explain(email, error, started)
         except LeaseLapsed:
             return Release("the lease ran out before the message left")
         except asyncio.CancelledError:
             if left:
+                self._tell("lost", 0, started)
                 return self._resend(email, f"{UNKNOWN}: interrupted while the relay's answer was awaited")
             raise
         self._guard.succeeded()
@@ -184,28 +202,43 @@ class Sender:
             case _:
                 self._guard.failed(str(error))
                 self._tell("unavailable", error.code, started)
-                return Wait(str(error), self._soon())
+                if error.phase in FROM_RCPT_ON and not self._guard.is_open:
+                    # The relay had taken the sender, so this mail may have to do with it: the try counts.
+                    return self._retry(email, str(error))
+                return Wait(_remember(email, str(error)), self._soon())
 
     def _retry(self, email: Email, reason: str) -> Outcome:
         if email.failing_for >= self._timing.relay_give_up:
             return Failed(reason)
-        return Retry(reason, self._timing.relay_backoff.delay(email.attempts, self._rng))
+        return Retry(_remember(email, reason), self._timing.relay_backoff.delay(email.attempts, self._rng))
 
     def _resend(self, email: Email, reason: str) -> Outcome:
         """Once more under the same Message-ID; a second unknown outcome is told to the producer as it is."""
-        if email.last_error is not None and email.last_error.startswith(UNKNOWN):
+        if _is_unknown(email):
             return Failed(reason)
         return self._retry(email, reason)
 
     def _postpone(self, email: Email, error: PayloadUnavailable) -> Outcome:
         if error.shared:
-            return Wait(error.detail, self._soon())
-        if error.missing and email.failing_for >= self._timing.relay_give_up:
+            self._share.failed(error.detail)
+            if self._share.is_open:
+                return Wait(_remember(email, error.detail), self._soon())
+        if error.missing and not error.shared and email.failing_for >= self._timing.relay_give_up:
             return Failed(error.detail)
-        return Retry(error.detail, self._timing.payload_backoff.delay(email.attempts, self._rng))
+        return Retry(_remember(email, error.detail), self._timing.payload_backoff.delay(email.attempts, self._rng))
 
     def _soon(self) -> float:
         return self._timing.wait * (0.5 + 0.5 * self._rng.random())
 
     def _tell(self, result: str, code: int | None, started: float) -> None:
         self._observer(SmtpAttempted(result, code or 0, self._clock.now() - started))
+
+
+def _is_unknown(email: Email) -> bool:
+    """Whether the relay may have taken this mail already."""
+    return email.last_error is not None and email.last_error.startswith(UNKNOWN)
+
+
+def _remember(email: Email, reason: str) -> str:
+    """The reason of a try that failed otherwise, keeping that an earlier one ended unknown: only one may."""
+    return f"{UNKNOWN} before; then {reason}" if _is_unknown(email) else reason

@@ -45,6 +45,22 @@ class Steered(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """The answer to `renew`, by ids.
+
+    Arguments:
+        held: renewed.
+        lost: not ours any more: moved, claimed by another, or gone.
+
+    What is in neither could not be told: somebody else has locked the row for longer than we wait. Its lease goes on as
+    it was.
+    """
+
+    held: frozenset[str]
+    lost: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Rescue:
     """A row that went back one step because its holder's lease had expired."""
 
@@ -103,8 +119,8 @@ class Store(Protocol):
     async def record(self, moves: Sequence[Move]) -> list[Recorded]:
         """Write results down, one answer per move, in order. One lost or odd row never holds up the others."""
 
-    async def renew(self, emails: Sequence[Email], *, lease: float) -> frozenset[str]:
-        """Hold these for `lease` seconds from now. Returns the ids that are still ours; version stays as it is."""
+    async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
+        """Hold these for `lease` seconds from now; version stays as it is."""
 
     async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
         """Move up to `limit` working rows whose lease has expired one step back, due at once, their reason kept.

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import re
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from mailculator.config import Settings
-from mailculator.errors import SchemaError
-from mailculator.lifecycle import TERMINAL, Move, Stage
+from mailculator.errors import SchemaError, StoreError
+from mailculator.lifecycle import TERMINAL, WAITING, Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores import mariadb_claims as claims
-from mailculator.stores import mariadb_lifetime
+from mailculator.stores import mariadb_lifetime, mariadb_recording, mariadb_renewal
 from mailculator.stores import mariadb_moves as moves_
 from mailculator.stores import mariadb_rows as rows_
-from mailculator.stores.base import Capabilities, Enqueued, Ping, Recorded, Rescue, Schema, Steered
+from mailculator.stores.base import Capabilities, Enqueued, Ping, Recorded, Renewal, Rescue, Schema, Steered
+from mailculator.stores.mariadb_claimer import Claimer
 from mailculator.stores.mariadb_connection import Endpoint, connect, tls_context
-from mailculator.stores.mariadb_errors import Aborted, CommitLost, DuplicateRow, RowRefused
-from mailculator.stores.mariadb_pool import Pool, Session
+from mailculator.stores.mariadb_errors import DuplicateRow, RowRefused
+from mailculator.stores.mariadb_pool import Pool
 
 NAME = "mysql"
 
@@ -31,8 +31,12 @@ TESTED = ("MariaDB 10.11.",)
 PURGE_BATCH = 100
 """Rows deleted in one transaction, each with its history: small enough to be in nobody's way."""
 
-
-_REFUSALS = 3
+# Rights are looked at before any row is, so a statement that finds none tells as much as one that writes.
+_HARMLESS = (
+    "UPDATE emails SET version = version WHERE FALSE",
+    "INSERT INTO email_status_history (email_id, status) SELECT id, status FROM emails WHERE FALSE",
+    "DELETE FROM emails WHERE FALSE",
+)
 
 
 class MariadbStore:
@@ -40,7 +44,7 @@ class MariadbStore:
 
     Arguments:
         pool: closed with the store.
-        clock: monotonic seconds, for how long a ping took.
+        clock: monotonic seconds.
         token: makes the name of a claim.
     """
 
@@ -56,7 +60,7 @@ class MariadbStore:
     ) -> None:
         self._pool = pool
         self._clock = clock
-        self._token = token
+        self._claimer = Claimer(pool, clock=clock, token=token)
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
         """See Store. StoreRejected for a path that the column cannot hold."""
@@ -74,96 +78,36 @@ class MariadbStore:
 
     async def claim(self, stage: Stage, limit: int, *, lease: float, holder: str) -> list[Email]:
         """See Store."""
-        refusals = 0
-        while limit > 0:
-            try:
-                return await self._claim(stage, limit, lease=lease, holder=holder)
-            except RowRefused:
-                # One odd row must not hold up its stage for ever (G14). It may be another replica that sets it aside.
-                refusals += 1
-                aside = await self._pool.run("claim", partial(claims.set_aside, stage=stage, limit=limit))
-                if not aside and refusals > _REFUSALS:
-                    raise
-        return []
-
-    async def _claim(self, stage: Stage, limit: int, *, lease: float, holder: str) -> list[Email]:
-        token = self._token()
-        taken: list[Email] = []
-
-        async def work(session: Session) -> list[Email]:
-            taken[:] = await claims.claim(session, stage, limit, lease=lease, holder=holder, token=token)
-            return list(taken)
-
-        try:
-            return await self._pool.run("claim", work)
-        except CommitLost as error:
-            return await self._recover(taken, token, error)
-
-    async def _recover(self, taken: Sequence[Email], token: str, error: CommitLost) -> list[Email]:
-        """The claim whose COMMIT got no reply: if it was applied, nobody else will look after it."""
-        look = partial(claims.claimed_after_all, ids=[email.id for email in taken], token=token)
-        mine = await self._pool.run("claim", look)
-        if not mine:
-            raise error
-        return [email for email in taken if email.id in mine]
+        return await self._claimer.claim(stage, limit, lease=lease, holder=holder)
 
     async def record(self, moves: Sequence[Move]) -> list[Recorded]:
+        """See Store. StoreRejected for a result that cannot be written, when all others are."""
+        return await mariadb_recording.record(self._pool, moves)
+
+    async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
         """See Store."""
-        first: dict[str, int] = {}
-        for position, move in enumerate(moves):
-            first.setdefault(move.email.id, position)
-        group = await self._record([moves[position] for position in first.values()])
-        answers = dict(zip(first.values(), group, strict=True))
-        for position, move in enumerate(moves):
-            if position not in answers:
-                # The same id once more: it stands on what the first has left.
-                (answers[position],) = await self._record([move])
-        return [answers[position] for position in range(len(moves))]
-
-    async def _record(self, moves: Sequence[Move]) -> list[Recorded]:
-        """Everything that nobody has locked goes first: a long transaction of an operator's holds up its own rows."""
-        if not moves:
-            return []
-        first = await self._record_group(moves, wait=False)
-        locked = [move for move, answer in zip(moves, first, strict=True) if answer is None]
-        second = iter(await self._record_group(locked, wait=True) if locked else ())
-        return [(next(second) if answer is None else answer) or Recorded.LOST for answer in first]
-
-    async def _record_group(self, moves: Sequence[Move], *, wait: bool) -> list[Recorded | None]:
-        try:
-            return await self._pool.run("record", partial(moves_.record, moves=moves, wait=wait))
-        except RowRefused:
-            if len(moves) == 1:
-                return [Recorded.LOST]
-        return [(await self._record_group([move], wait=wait))[0] for move in moves]
-
-    async def renew(self, emails: Sequence[Email], *, lease: float) -> frozenset[str]:
-        """See Store."""
-        if not emails:
-            return frozenset()
-        ours, unseen = await self._pool.run("renew", partial(claims.renew, emails=emails, lease=lease, wait=False))
-        if unseen:
-            # Gone, or locked by a record of ours or an operator's session; the others are renewed by now.
-            late = [email for email in emails if email.id in unseen]
-            again = partial(claims.renew, emails=late, lease=lease, wait=True)
-            # One row that stays locked must not let the leases of all others lapse: it counts as not ours.
-            with contextlib.suppress(Aborted):
-                ours |= (await self._pool.run("renew", again, tries=1))[0]
-        return ours
+        return await mariadb_renewal.renew(self._pool, emails, lease=lease)
 
     async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
         """See Store."""
-        async with self._pool.session("rescue") as session:
-            ids = await claims.expired_claims(session, max(limit, 0), foreign_hold)
-        if not ids:
-            return []
+        with self._pool.verb():
+            async with self._pool.session("rescue") as session:
+                ids = await claims.expired_claims(session, max(limit, 0), foreign_hold)
+            if not ids:
+                return []
+            try:
+                return await self._pool.run("rescue", partial(claims.rescue, ids=ids, foreign_hold=foreign_hold))
+            except RowRefused:
+                # One odd row must not hold up the others (G14).
+                return [one for email_id in ids for one in await self._rescue_one(email_id, foreign_hold)]
+
+    async def _rescue_one(self, email_id: str, foreign_hold: float) -> list[Rescue]:
         try:
-            return await self._pool.run("rescue", partial(claims.rescue, ids=ids, foreign_hold=foreign_hold))
-        except RowRefused:
-            others = await self._pool.run("rescue", partial(claims.postpone, ids=ids, foreign_hold=foreign_hold))
-        if not others:
-            return []
-        return await self._pool.run("rescue", partial(claims.rescue, ids=others, foreign_hold=foreign_hold))
+            return await self._pool.run("rescue", partial(claims.rescue, ids=[email_id], foreign_hold=foreign_hold))
+        except RowRefused as error:
+            later = partial(claims.postpone, email_id=email_id, foreign_hold=foreign_hold, detail=error.detail)
+            await self._pool.run("rescue", later)
+        return []
 
     async def get(self, email_id: str) -> Row | None:
         """See Store."""
@@ -208,43 +152,56 @@ class MariadbStore:
         if status is not None:
             conditions.append("status = %s")
             parameters.append(status)
-        if parked is not None:
-            conditions.append("parked <> 0" if parked else "parked = 0")
+        if parked:
+            # Nothing is parked anywhere else.
+            conditions.append("status IN %s AND parked <> 0")
+            parameters.append(sorted(WAITING))
+        elif parked is not None:
+            conditions.append("parked = 0")
         if after is not None:
             conditions.append("id > %s")
             parameters.append(after)
+        select = rows_.SELECT_PARKED if parked else rows_.SELECT_ROWS
         async with self._pool.session("page") as session:
             found = await session.execute(
-                rows_.SELECT_ROWS.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s",
-                [*parameters, max(limit, 0)],
+                select.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s", [*parameters, max(limit, 0)]
             )
         return [rows_.to_row(fields) for fields in found.rows]
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         """See Store."""
-        if not ids:
-            return []
-        call = partial(moves_.requeue, who=who, why=why, ttl_extension=ttl_extension)
-        try:
-            return await self._pool.run("requeue", partial(call, ids=ids))
-        except RowRefused:
-            if len(ids) == 1:
-                return [Steered.NOT_APPLICABLE]
-        return [(await self.requeue([one], who=who, why=why, ttl_extension=ttl_extension))[0] for one in ids]
+        return await self._steer("requeue", partial(moves_.requeue, ttl_extension=ttl_extension), ids, who, why)
 
     async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
         """See Store."""
-        return await self._pool.run("release", partial(moves_.release, ids=ids, who=who, why=why)) if ids else []
+        return await self._steer("release", moves_.release, ids, who, why)
+
+    async def _steer(
+        self, op: str, call: Callable[..., Awaitable[list[Steered]]], ids: Sequence[str], who: str, why: str
+    ) -> list[Steered]:
+        if not ids:
+            return []
+        with self._pool.verb():
+            try:
+                return await self._pool.run(op, partial(call, ids=ids, who=who, why=why))
+            except RowRefused:
+                shorter = rows_.plain(f"{who}: {why}") != f"{who}: {why}"
+            if len(ids) > 1:
+                return [answer for one in ids for answer in await self._steer(op, call, [one], who, why)]
+            if shorter:
+                return await self._steer(op, call, ids, rows_.plain(who) or "", rows_.plain(why) or "")
+            return [Steered.NOT_APPLICABLE]
 
     async def purge(self, limit: int) -> int:
         """See Store."""
         deleted = 0
-        while deleted < limit:
-            batch = min(PURGE_BATCH, limit - deleted)
-            gone = await self._pool.run("purge", partial(mariadb_lifetime.purge, limit=batch))
-            deleted += gone
-            if gone < batch:
-                break
+        with self._pool.verb():
+            while deleted < limit:
+                batch = min(PURGE_BATCH, limit - deleted)
+                gone = await self._pool.run("purge", partial(mariadb_lifetime.purge, limit=batch))
+                deleted += gone
+                if gone < batch:
+                    break
         return deleted
 
     async def ping(self) -> Ping:
@@ -258,9 +215,20 @@ class MariadbStore:
         return Ping(
             server=server,
             tested=server.startswith(TESTED),
-            writable=str(read_only) in ("0", "OFF"),
+            writable=str(read_only) in ("0", "OFF") and (not self._pool.denied or await self._may_write()),
             seconds=self._clock() - started,
         )
+
+    async def _may_write(self) -> bool:
+        """After a statement was refused for want of a right: whether the service's statements would be, still."""
+        try:
+            async with self._pool.session("ping") as session:
+                for statement in _HARMLESS:
+                    await session.execute(statement)
+        except StoreError:
+            return False
+        self._pool.denied = False
+        return True
 
     async def close(self) -> None:
         """See Store."""

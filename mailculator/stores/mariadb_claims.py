@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mailculator.lifecycle import FAILED_CALLBACK, SENT_CALLBACK, STAGE_BY_WORKING, WORKING, Stage, clean
 from mailculator.model import Email, Status
-from mailculator.stores.base import Rescue
+from mailculator.stores.base import Renewal, Rescue
 from mailculator.stores.mariadb_pool import Session
 from mailculator.stores.mariadb_rows import (
     Line,
     chunks,
     collisions,
     lock,
+    look,
     maybe_utc,
+    oddity,
+    on_record,
+    plain,
     text,
     utc,
     write_history,
@@ -40,14 +45,20 @@ _CLAIM = (
 # Rows that an older consumer moved to SENT or FAILED carry no time of it: their last update was that move.
 _REACHED_BEFORE = "COALESCE(reached_at, updated_at)"
 
-_DUE_VERSIONS = "SELECT id, version " + _DUE + " LIMIT %s FOR UPDATE SKIP LOCKED"
-
 _EXPIRED = (
     "status IN %s AND CASE WHEN lease_version = version AND lease_until IS NOT NULL THEN lease_until < NOW(6)"
     " ELSE updated_at < NOW(6) - INTERVAL %s MICROSECOND END"
 )
 
 _FIND_EXPIRED = f"SELECT id FROM emails WHERE {_EXPIRED} LIMIT %s"  # noqa: S608  # constants
+
+# Where the lease is not this version's, another program brought the row here: its tries are an earlier stage's.
+_RESCUE = (
+    "UPDATE emails SET status = %s, due_at = NOW(6), attempts = IF(lease_version <=> version, attempts, 0),"
+    " failing_since = IF(lease_version <=> version, failing_since, NULL),"
+    " last_error = IF(lease_version <=> version, last_error, NULL), version = version + 1, claim_token = NULL,"
+    " lease_until = NULL, lease_version = NULL, updated_at = NOW(6) WHERE id IN %s"
+)
 
 _HOLDERS = "SELECT id, status, version, IF(lease_version = version, claimed_by, NULL) FROM emails FORCE INDEX (PRIMARY)"
 
@@ -61,47 +72,89 @@ def microseconds(seconds: float) -> int:
     return round(min(max(seconds, 0.0), 31_536_000.0) * 1_000_000)
 
 
-async def claim(session: Session, stage: Stage, limit: int, *, lease: float, holder: str, token: str) -> list[Email]:
-    """Take what is due, oldest due first. RowRefused when a row's history stands in the way; see `set_aside`."""
-    calls = stage in (SENT_CALLBACK, FAILED_CALLBACK)
-    reached = _REACHED_BEFORE if calls else "reached_at"
-    found = await session.execute(_CLAIMED.format(reached=reached), (stage.waiting, limit))
-    emails = [_email(fields, stage.working, token) for fields in found.rows]
-    for chunk in chunks(emails):
-        await session.execute(
-            _CLAIM.format(reached=reached),
-            (stage.working, token, text(holder, 128), microseconds(lease), [email.id for email in chunk]),
-        )
-    note = clean(f"claimed by {holder}")
-    await write_history(session, [Line(email.id, email.status, note, email.version) for email in emails])
-    return emails
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is due at a stage, locked and not written to yet.
 
-
-async def set_aside(session: Session, stage: Stage, limit: int) -> int:
-    """Park the due rows that no claim can move, because their history already has the next version.
-
-    Passed over in silence they would be met again by every claim, and by nobody else. Returns how many there were.
+    Arguments:
+        emails: as the claim will leave them.
+        anew: ids of those that another program moved here: the tries and the error in the row are an earlier stage's.
+        odd: ids of rows that cannot be worked on, and why.
     """
-    found = await session.execute(_DUE_VERSIONS, (stage.waiting, limit))
-    taken = await collisions(session, dict(found.rows))
-    for email_id in taken:
+
+    emails: list[Email]
+    anew: list[str]
+    odd: dict[str, str]
+
+
+async def due(session: Session, stage: Stage, limit: int, *, token: str) -> Due:
+    """Lock what is due, oldest due first."""
+    found = await session.execute(_CLAIMED.format(reached=_reached(stage)), (stage.waiting, limit))
+    odd: dict[str, str] = {}
+    emails: list[Email] = []
+    for fields in found.rows:
+        why = oddity(fields[1], fields[5])
+        if why is None:
+            emails.append(_email(fields, stage.working, token))
+        else:
+            odd[fields[0]] = why
+    # Whatever a stage of ours leaves in a row, it left with a move, and the history has that move. An older consumer
+    # raises the version without one.
+    tried = {
+        email.id: email.version - 1 for email in emails if email.attempts > 1 or email.failing_for or email.last_error
+    }
+    anew = set(tried) - await on_record(session, tried)
+    return Due([_anew(email) if email.id in anew else email for email in emails], sorted(anew), odd)
+
+
+def _anew(email: Email) -> Email:
+    return replace(email, attempts=1, failing_for=0.0, last_error=None)
+
+
+async def take(session: Session, stage: Stage, found: Due, *, lease: float, holder: str, token: str) -> None:
+    """Claim what was found, and park what is odd. RowRefused when a row cannot be written; see `set_aside`."""
+    await park(session, stage, found.odd)
+    for chunk in chunks(found.anew):
         await session.execute(
-            "UPDATE emails SET parked = 1, last_error = %s WHERE id = %s",
-            (_TAKEN % (dict(found.rows)[email_id] + 1), email_id),
+            "UPDATE emails SET attempts = 0, failing_since = NULL, last_error = NULL WHERE id IN %s", (chunk,)
         )
+    # What the holder is called must not decide whether a row can be written.
+    name = plain(holder) or ""
+    for chunk in chunks([email.id for email in found.emails]):
+        await session.execute(
+            _CLAIM.format(reached=_reached(stage)), (stage.working, token, text(name, 128), microseconds(lease), chunk)
+        )
+    note = clean(f"claimed by {name}")
+    await write_history(session, [Line(email.id, email.status, note, email.version) for email in found.emails])
+
+
+def _reached(stage: Stage) -> str:
+    return _REACHED_BEFORE if stage in (SENT_CALLBACK, FAILED_CALLBACK) else "reached_at"
+
+
+async def park(session: Session, stage: Stage, odd: Mapping[str, str]) -> None:
+    """Set aside the rows that no claim can move, each with the reason. No move: they stay where and as they are.
+
+    Passed over in silence they would be met again by every claim, and by nobody else.
+    """
+    for email_id, why in odd.items():
+        await session.execute(
+            "UPDATE emails SET parked = 1, last_error = %s WHERE id = %s AND status = %s",
+            (plain(why), email_id, stage.waiting),
+        )
+
+
+async def set_aside(session: Session, stage: Stage, emails: Sequence[Email]) -> int:
+    """Park those of a refused claim whose history already has the next version. Returns how many there were."""
+    held = await lock(session, [email.id for email in emails], wait=False)
+    before = {
+        email.id: email.version - 1
+        for email in emails
+        if email.id in held and (held[email.id].status, held[email.id].version) == (stage.waiting, email.version - 1)
+    }
+    taken = await collisions(session, before)
+    await park(session, stage, {email_id: _TAKEN % (before[email_id] + 1) for email_id in sorted(taken)})
     return len(taken)
-
-
-async def claimed_after_all(session: Session, ids: Sequence[str], token: str) -> frozenset[str]:
-    """Which rows a claim has taken whose COMMIT got no reply. Reads under a lock: a COMMIT under way is waited for."""
-    mine: set[str] = set()
-    for chunk in chunks(ids):
-        result = await session.execute(
-            "SELECT id FROM emails WHERE id IN %s AND claim_token = %s LOCK IN SHARE MODE",
-            (chunk, token),
-        )
-        mine.update(email_id for (email_id,) in result.rows)
-    return frozenset(mine)
 
 
 def _email(fields: Sequence[Any], status: Status, token: str) -> Email:
@@ -126,10 +179,8 @@ def _email(fields: Sequence[Any], status: Status, token: str) -> Email:
     )
 
 
-async def renew(
-    session: Session, emails: Sequence[Email], *, lease: float, wait: bool
-) -> tuple[frozenset[str], frozenset[str]]:
-    """Extend the claims that still stand. Returns their ids, and those of rows that were not seen.
+async def renew(session: Session, emails: Sequence[Email], *, lease: float, wait: bool) -> Renewal:
+    """Extend the claims that still stand. What was not seen, being locked or gone, is in neither set of the answer.
 
     updated_at moves as well: an older consumer beside us takes it for a sign of life.
     """
@@ -141,7 +192,13 @@ async def renew(
             " updated_at = NOW(6) WHERE id IN %s",
             (microseconds(lease), chunk),
         )
-    return frozenset(ours), frozenset(email.id for email in emails if email.id not in held)
+    return Renewal(frozenset(ours), frozenset(held) - frozenset(ours))
+
+
+async def fallen(session: Session, emails: Sequence[Email]) -> frozenset[str]:
+    """Ids of claims that have fallen for good, by what is committed: that tells even of a row somebody has locked."""
+    seen = await look(session, [email.id for email in emails])
+    return frozenset(email.id for email in emails if email.id not in seen or not seen[email.id].stands(email))
 
 
 async def expired_claims(session: Session, limit: int, foreign_hold: float) -> list[str]:
@@ -151,37 +208,46 @@ async def expired_claims(session: Session, limit: int, foreign_hold: float) -> l
 
 
 async def rescue(session: Session, ids: Sequence[str], foreign_hold: float) -> list[Rescue]:
-    """Move those of `ids` one step back that are still expired under a lock. The token goes with the claim."""
+    """Move those of `ids` one step back that are still expired under a lock. The token goes with the claim.
+
+    Errors: RowRefused when one of them cannot be written; then none of them is. See `postpone`.
+    """
     rescues: list[Rescue] = []
     lines: list[Line] = []
     for email_id, status, version, holder in await _lock_expired(session, ids, foreign_hold):
+        why = oddity(version)
+        if why is not None:
+            await _postpone(session, email_id, foreign_hold, why)
+            continue
         origin = Status(status)
         to = STAGE_BY_WORKING[origin].waiting
-        note = clean(f"rescued: the lease of {holder} expired") if holder else "rescued: no sign of its holder"
+        note = clean(f"rescued: the lease of {plain(holder)} expired") if holder else "rescued: no sign of its holder"
         rescues.append(Rescue(email_id, origin, to, holder))
         lines.append(Line(email_id, to, note, version + 1))
     for target in {one.to for one in rescues}:
         chunk = [one.id for one in rescues if one.to is target]
-        await session.execute(
-            "UPDATE emails SET status = %s, version = version + 1, due_at = NOW(6), claim_token = NULL,"
-            " lease_until = NULL, lease_version = NULL, updated_at = NOW(6) WHERE id IN %s",
-            (target, chunk),
-        )
+        await session.execute(_RESCUE, (target, chunk))
     await write_history(session, lines)
     return rescues
 
 
-async def postpone(session: Session, ids: Sequence[str], foreign_hold: float) -> list[str]:
-    """Leave the rows that no rescue can move for later, so that they crowd nobody out. Returns the others' ids."""
-    found = {email_id: version for email_id, _, version, _ in await _lock_expired(session, ids, foreign_hold)}
-    taken = await collisions(session, found)
-    for email_id in taken:
-        await session.execute(
-            "UPDATE emails SET lease_until = NOW(6) + INTERVAL %s MICROSECOND, lease_version = version, last_error = %s"
-            " WHERE id = %s",
-            (microseconds(max(foreign_hold, 60.0)), _TAKEN % (found[email_id] + 1), email_id),
-        )
-    return sorted(set(found) - set(taken))
+async def postpone(session: Session, email_id: str, foreign_hold: float, detail: str) -> None:
+    """Leave a row that no rescue can move for later, with the reason, so that it crowds nobody out.
+
+    Arguments:
+        detail: what the server said to the rescue.
+    """
+    for _, _, version, _ in await _lock_expired(session, [email_id], foreign_hold):
+        taken = await collisions(session, {email_id: version})
+        await _postpone(session, email_id, foreign_hold, _TAKEN % (version + 1) if taken else f"row_corrupt: {detail}")
+
+
+async def _postpone(session: Session, email_id: str, foreign_hold: float, why: str) -> None:
+    await session.execute(
+        "UPDATE emails SET lease_until = NOW(6) + INTERVAL %s MICROSECOND, lease_version = version, last_error = %s"
+        " WHERE id = %s",
+        (microseconds(max(foreign_hold, 60.0)), plain(why), email_id),
+    )
 
 
 async def _lock_expired(session: Session, ids: Sequence[str], foreign_hold: float) -> tuple[tuple[Any, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -158,8 +159,11 @@ class Connection:
         """False once either side has closed it."""
         return not self._driver.at_end
 
-    async def execute(self, op: str, sql: str, parameters: Sequence[object] = ()) -> Result:
+    async def execute(self, op: str, sql: str, parameters: Sequence[object] = (), *, left: float = math.inf) -> Result:
         """Run one statement; `%s` marks a parameter, and a sequence is one: `IN %s`.
+
+        Arguments:
+            left: seconds that the answer may take, where that is less than the endpoint's timeout.
 
         Errors: those of mariadb_errors, and StoreRejected.
         """
@@ -167,7 +171,7 @@ class Connection:
             sql %= tuple(self._driver.escape(value) for value in parameters)
         store = self._endpoint.store
         try:
-            async with asyncio.timeout(self._endpoint.timeout):
+            async with asyncio.timeout(min(left, self._endpoint.timeout)):
                 return await self._driver.fetch(sql)
         except TimeoutError as error:
             raise Lost(store, op, f"no answer within {self._endpoint.timeout:g} s") from error

@@ -9,6 +9,7 @@ Source: https://mariadb.com/kb/en/mariadb-error-codes/ (1000 … 1999, 4000 …:
     │   └── CommitLost  … and the reply to COMMIT with it: whether the transaction was applied is not known
     └── Aborted         the server gave the transaction up (deadlock, lock wait): run it again
     StoreRejected
+    ├── NoRight         this user may not do that
     └── RowRefused      a value or a constraint of one row: without that row the statement may pass
         └── DuplicateRow
 """
@@ -33,6 +34,10 @@ class Aborted(StoreUnavailable):
     """The transaction was rolled back for another's sake and may be run again as a whole."""
 
 
+class NoRight(StoreRejected):
+    """The user that the settings name lacks a right."""
+
+
 class RowRefused(StoreRejected):
     """One row's value or constraint."""
 
@@ -52,6 +57,9 @@ _AWAY = frozenset({1047, 1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1
 # 1021, 1114 full; 1030 storage engine; 1037, 1038, 1041, 1206 memory; 1040, 1203, 1226 too many connections; 1129,
 # 1130 host not let in; 1180 commit failed; 1317, 1969, 3024 statement interrupted or over its time.
 _BUSY = frozenset({1021, 1030, 1037, 1038, 1040, 1041, 1114, 1129, 1130, 1180, 1203, 1206, 1226, 1317, 1969, 3024})
+
+# 1142 table, 1143 column, 1227 and 1370 others.
+_NO_RIGHT = frozenset({1142, 1143, 1227, 1370})
 
 _DUPLICATE = frozenset({1062, 1586})
 
@@ -79,6 +87,8 @@ def _class_of(number: int) -> type[StoreError]:
         return Lost
     if number in _BUSY:
         return StoreUnavailable
+    if number in _NO_RIGHT:
+        return NoRight
     if number in _DUPLICATE:
         return DuplicateRow
     return RowRefused if number in _ROW else StoreRejected

@@ -17,6 +17,7 @@ from mailculator.model import Status
 _WHOLE_NUMBERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 _TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext")
 _TEXT = 65535
+_CHARSET = "utf8mb4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Column:
         size: characters of a text; digits of a timestamp's fraction of a second.
         default: in lower case, a function without its brackets; None for one that the program never leaves out.
         extra: what information_schema's EXTRA must contain.
+        free: whether what relays, people and file systems say goes in, in whatever script.
     """
 
     name: str
@@ -36,11 +38,14 @@ class Column:
     nullable: bool = True
     default: str | None = None
     extra: str = ""
+    free: bool = False
 
     def differs(self, actual: ActualColumn) -> str | None:
         """What is wrong with the column that is there, in words; None when it will do."""
         if not self._holds(actual):
             return f"is {actual.type}, which does not do for {self.kind}" + (f"({self.size})" if self.size else "")
+        if self.free and actual.charset != _CHARSET:
+            return f"is in {actual.charset}, which does not hold every character, and should be in {_CHARSET}"
         if self.nullable != actual.nullable:
             return "should be NULL" if self.nullable else "should be NOT NULL"
         if self.default is not None and self.default != actual.default:
@@ -71,6 +76,7 @@ class ActualColumn:
     nullable: bool
     default: str | None
     extra: str
+    charset: str | None
 
     @property
     def choices(self) -> set[str]:
@@ -125,9 +131,9 @@ LAYOUT: Mapping[str, Table] = MappingProxyType(
             (
                 Column("id", "text", 36, nullable=False),
                 Column("status", "status", nullable=False),
-                Column("eml_file_path", "text", 500),
-                Column("payload_file_path", "text", 500),
-                Column("reason", "text", _TEXT),
+                Column("eml_file_path", "text", 500, free=True),
+                Column("payload_file_path", "text", 500, free=True),
+                Column("reason", "text", _TEXT, free=True),
                 Column("version", "int", nullable=False, default="1"),
                 Column("ttl", "bigint"),
                 Column("created_at", "timestamp", nullable=False, default=_NOW),
@@ -141,7 +147,7 @@ LAYOUT: Mapping[str, Table] = MappingProxyType(
                 Column("lease_until", "timestamp", 6),
                 Column("lease_version", "int"),
                 Column("failing_since", "timestamp", 6),
-                Column("last_error", "text", _TEXT),
+                Column("last_error", "text", _TEXT, free=True),
                 Column("reached_at", "timestamp", 6),
                 Column("recipient_domain", "text", 255),
             ),
@@ -156,7 +162,7 @@ LAYOUT: Mapping[str, Table] = MappingProxyType(
                 Column("id", "bigint", nullable=False, extra="auto_increment"),
                 Column("email_id", "text", 36, nullable=False),
                 Column("status", "text", 50, nullable=False),
-                Column("reason", "text", _TEXT),
+                Column("reason", "text", _TEXT, free=True),
                 Column("created_at", "timestamp", nullable=False, default=_NOW),
                 Column("version", "int"),
             ),
@@ -186,8 +192,8 @@ TABLES_SQL = (
 )
 COLUMNS_SQL = (
     "SELECT table_name, column_name, column_type, data_type,"
-    " COALESCE(character_maximum_length, datetime_precision, 0), is_nullable = 'YES', column_default, extra"
-    " FROM information_schema.columns"
+    " COALESCE(character_maximum_length, datetime_precision, 0), is_nullable = 'YES', column_default, extra,"
+    " character_set_name FROM information_schema.columns"
     " WHERE table_schema = DATABASE() AND (table_name LIKE 'email%' OR table_name LIKE 'mailculator%')"
 )
 INDEXES_SQL = (
@@ -267,6 +273,7 @@ def _foreign_statuses(table: str, name: str, column: ActualColumn) -> list[str]:
 
 
 def _actual(row: tuple[Any, ...]) -> ActualColumn:
-    _, _, column_type, base, size, nullable, default, extra = row
+    _, _, column_type, base, size, nullable, default, extra, charset = row
     plain = None if default is None else re.sub(r"\(\d*\)$", "", str(default).lower())
-    return ActualColumn(str(column_type), str(base).lower(), int(size), bool(nullable), plain, str(extra).lower())
+    kind, extras = str(base).lower(), str(extra).lower()
+    return ActualColumn(str(column_type), kind, int(size), bool(nullable), plain, extras, charset)

@@ -13,7 +13,7 @@ from mailculator.stores.base import Recorded, Steered
 from mailculator.stores.mariadb_claims import microseconds
 from mailculator.stores.mariadb_errors import RowRefused
 from mailculator.stores.mariadb_pool import Session
-from mailculator.stores.mariadb_rows import Held, Line, chunks, lock, per_row, text, write_history
+from mailculator.stores.mariadb_rows import Held, Line, chunks, lock, per_row, plain, text, write_history
 
 _UPDATE = "UPDATE emails SET {} WHERE id IN %s AND status = %s AND version = {version} AND claim_token = {token}"
 
@@ -163,7 +163,9 @@ async def _written_before(session: Session, moves: Sequence[Move], held: Mapping
 
 def _is_written(move: Move, row: Held, written: set[tuple[str, int, str, str | None]]) -> bool:
     after = move.email.version + 1
-    if (move.email.id, after, str(move.to), text(move.note)) not in written:
+    # As it was asked for, or as it was written because the column would not take that.
+    notes = (text(move.note), plain(move.note))
+    if not any((move.email.id, after, str(move.to), note) in written for note in notes):
         return False
     return row.version > after or (row.version == after and row.claim_token == move.email.claim_token)
 
@@ -188,11 +190,16 @@ async def requeue(session: Session, ids: Sequence[str], *, who: str, why: str, t
 
 
 def _steered(ids: Sequence[str], held: Mapping[str, Held], done: set[str]) -> list[Steered]:
-    """One answer per id; of one that is named twice, the first is the one that did it."""
-    left = set(done)
+    """One answer per id; of one that is named twice, the first is the one that did it.
+
+    The server compares ids whatever their case, and so does this.
+    """
+    there = {email_id.casefold() for email_id in held}
+    left = {email_id.casefold() for email_id in done}
     answers: list[Steered] = []
-    for email_id in ids:
-        if email_id not in held:
+    for asked in ids:
+        email_id = asked.casefold()
+        if email_id not in there:
             answers.append(Steered.MISSING)
         else:
             answers.append(Steered.DONE if email_id in left else Steered.NOT_APPLICABLE)

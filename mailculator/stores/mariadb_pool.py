@@ -11,14 +11,16 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from functools import partial
 from typing import TypeVar
 
 from mailculator.errors import StoreUnavailable
 from mailculator.retry import Backoff
 from mailculator.stores.mariadb_connection import Connection, Result
-from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost
+from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost, NoRight
 
 T = TypeVar("T")
 
@@ -30,17 +32,25 @@ TRIES = 4
 
 ABORTED_BACKOFF = Backoff(base=0.02, cap=0.25)
 
+_DEADLINE: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""Of the verb under way in this task."""
+
 
 class Session:
-    """A connection, borrowed for one verb of the store."""
+    """A connection, borrowed for one verb of the store.
 
-    def __init__(self, connection: Connection, op: str) -> None:
+    Arguments:
+        left: seconds that are left for the verb; StoreUnavailable when there are none.
+    """
+
+    def __init__(self, connection: Connection, op: str, left: Callable[[str], float]) -> None:
         self._connection = connection
         self._op = op
+        self._left = left
 
     async def execute(self, sql: str, parameters: Sequence[object] = ()) -> Result:
         """Run one statement; `%s` marks a parameter, and a sequence is one: `IN %s`. Errors: as Connection.execute."""
-        return await self._connection.execute(self._op, sql, parameters)
+        return await self._connection.execute(self._op, sql, parameters, left=self._left(self._op))
 
 
 class Pool:
@@ -49,9 +59,11 @@ class Pool:
     Arguments:
         connect: opens one; raises StoreUnavailable.
         size: how many there may be, those being opened included.
-        timeout: seconds a caller waits for a connection.
+        timeout: seconds for one verb: the wait for a connection, every statement, every try.
         clock: monotonic seconds.
         rng: spreads the tries of transactions that met each other in a deadlock.
+
+    `denied` is True from a statement that was refused for want of a right until somebody sets it back.
     """
 
     def __init__(
@@ -76,23 +88,36 @@ class Pool:
         self._waiters: deque[asyncio.Future[Connection]] = deque()
         self._generation = 0
         self._closed = False
+        self.denied = False
 
     @property
     def open_connections(self) -> int:
         """How many there are, those being opened included."""
         return len(self._idle) + len(self._busy) + len(self._opening)
 
+    @contextmanager
+    def verb(self) -> Iterator[None]:
+        """Whatever is borrowed within shares one `timeout`: a server that drags itself along looks like a dead one,
+        and not like a verb without end."""
+        token = _DEADLINE.set(self._deadline())
+        try:
+            yield
+        finally:
+            _DEADLINE.reset(token)
+
     @asynccontextmanager
     async def session(self, op: str) -> AsyncIterator[Session]:
         """Borrow a connection in autocommit mode, for a single statement or several that need not agree."""
-        connection = await self._acquire(op)
+        deadline = self._deadline()
+        connection = await self._acquire(op, deadline)
         try:
-            yield Session(connection, op)
+            yield Session(connection, op, partial(self._left, deadline))
         except BaseException as error:
             # Cancelled or failed in the middle, nobody knows what is still to come on it.
             connection.close()
             if isinstance(error, Lost):
                 self._forget(connection.generation)
+            self.denied = self.denied or isinstance(error, NoRight)
             raise
         finally:
             self._release(connection)
@@ -117,15 +142,27 @@ class Pool:
         Errors: Aborted after the last of them.
         """
         attempt = 1
-        while True:
-            try:
-                async with self.transaction(op) as session:
-                    return await work(session)
-            except Aborted:
-                if attempt == tries:
-                    raise
-            await asyncio.sleep(ABORTED_BACKOFF.delay(attempt, self._rng))
-            attempt += 1
+        with self.verb():
+            while True:
+                try:
+                    async with self.transaction(op) as session:
+                        return await work(session)
+                except Aborted:
+                    if attempt == tries:
+                        raise
+                await asyncio.sleep(ABORTED_BACKOFF.delay(attempt, self._rng))
+                attempt += 1
+
+    def _deadline(self) -> float:
+        """When the verb under way must be over, on the event loop's clock."""
+        deadline = _DEADLINE.get()
+        return asyncio.get_running_loop().time() + self._timeout if deadline is None else deadline
+
+    def _left(self, deadline: float, op: str) -> float:
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise self._gone(f"not done within {self._timeout:g} s", op)
+        return left
 
     async def close(self) -> None:
         """Close what is idle and what is being opened; what is borrowed is closed when it comes back."""
@@ -141,9 +178,10 @@ class Pool:
         # The transports report their end one turn of the loop later.
         await asyncio.sleep(0)
 
-    async def _acquire(self, op: str) -> Connection:
+    async def _acquire(self, op: str, deadline: float) -> Connection:
         if self._closed:
             raise self._gone("the store is closed", op)
+        self._left(deadline, op)
         connection = self._take_idle()
         if connection is not None:
             return connection
@@ -151,7 +189,7 @@ class Pool:
         self._waiters.append(waiter)
         self._grow()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout_at(deadline):
                 return await waiter
         except BaseException as error:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:

@@ -22,6 +22,13 @@ CHUNK = 500
 TEXT_LIMIT = 4000
 """Characters of a free text that are kept; a TEXT column holds 16,383 of any kind."""
 
+PLAIN_LIMIT = 250
+"""Characters of a text for a column that would not take it as it was: some are VARCHAR(255)."""
+
+VERSION_LIMIT = 2_147_480_000
+"""Rows at or beyond this version are corrupt, as are those below 1. The column ends at 2,147,483,647: what lies between
+is for the moves of those who hold such a row already."""
+
 # A producer without strict mode can leave '' in an ENUM, and another program may have added values of its own: such a
 # row has no status that we know, and is nobody's here.
 _OURS = "status IN ({})".format(", ".join(f"'{status}'" for status in Status))
@@ -32,10 +39,15 @@ SELECT_ROWS = (
     " FROM emails WHERE " + _OURS + " AND {}"
 )
 
-_LOCK = (
+SELECT_PARKED = SELECT_ROWS.replace("FROM emails", "FROM emails FORCE INDEX (idx_emails_due)")
+"""The same by the index that knows what is parked: by the order of the ids every row would have to be looked at."""
+
+_LOOK = (
     "SELECT id, status, version, claim_token FROM emails FORCE INDEX (PRIMARY)"  # noqa: S608  # constants
-    f" WHERE id IN %s AND {_OURS} ORDER BY id FOR UPDATE"
+    f" WHERE id IN %s AND {_OURS} ORDER BY id"
 )
+
+_LOCK = _LOOK + " FOR UPDATE"
 
 _INSERT_HISTORY = "INSERT INTO email_status_history (email_id, status, reason, version, created_at) VALUES"
 
@@ -77,6 +89,11 @@ def text(value: str | None, limit: int = TEXT_LIMIT) -> str | None:
     return None if value is None else value[:limit].encode("utf-8", "replace").decode()
 
 
+def plain(value: str | None) -> str | None:
+    """The same text for a column that holds less than ours do: in ASCII, other characters escaped, and short."""
+    return None if value is None else value.encode("ascii", "backslashreplace").decode()[:PLAIN_LIMIT]
+
+
 def utc(value: Any) -> datetime:
     """A TIMESTAMP of a UTC session. A zero date, which an older session may have left, is the epoch."""
     return value.replace(tzinfo=UTC) if isinstance(value, datetime) else _EPOCH
@@ -103,10 +120,18 @@ async def lock(session: Session, ids: Sequence[str], *, wait: bool) -> dict[str,
     Arguments:
         wait: False leaves out rows that another transaction has locked.
     """
+    return await _read(session, _LOCK if wait else _LOCK + " SKIP LOCKED", ids)
+
+
+async def look(session: Session, ids: Sequence[str]) -> dict[str, Held]:
+    """The rows as they are committed, whoever has them locked."""
+    return await _read(session, _LOOK, ids)
+
+
+async def _read(session: Session, sql: str, ids: Sequence[str]) -> dict[str, Held]:
     found: dict[str, Held] = {}
     for chunk in chunks(sorted(set(ids))):
-        result = await session.execute(_LOCK if wait else _LOCK + " SKIP LOCKED", (chunk,))
-        for email_id, status, version, token in result.rows:
+        for email_id, status, version, token in (await session.execute(sql, (chunk,))).rows:
             found[email_id] = Held(email_id, Status(status), version, token)
     return found
 
@@ -121,17 +146,28 @@ async def write_history(session: Session, lines: Sequence[Line]) -> None:
         await session.execute(f"{_INSERT_HISTORY} {places}", parameters)
 
 
-async def collisions(session: Session, versions: Mapping[str, int]) -> list[str]:
-    """Ids whose history already has the version that their next move would write."""
-    taken: list[str] = []
+async def on_record(session: Session, versions: Mapping[str, int]) -> frozenset[str]:
+    """Ids whose history has the version that is asked for."""
+    found: set[str] = set()
     for chunk in chunks(list(versions)):
-        nexts = sorted({versions[email_id] + 1 for email_id in chunk})
         result = await session.execute(
             "SELECT email_id, version FROM email_status_history WHERE email_id IN %s AND version IN %s",
-            (chunk, nexts),
+            (chunk, sorted({versions[email_id] for email_id in chunk})),
         )
-        taken += [email_id for email_id, version in result.rows if version == versions.get(email_id, 0) + 1]
-    return taken
+        found.update(email_id for email_id, version in result.rows if version == versions.get(email_id))
+    return frozenset(found)
+
+
+async def collisions(session: Session, versions: Mapping[str, int]) -> frozenset[str]:
+    """Ids whose history already has the version that their next move would write."""
+    return await on_record(session, {email_id: version + 1 for email_id, version in versions.items()})
+
+
+def oddity(version: int | None, attempts: int = 0) -> str | None:
+    """Why nobody can work on a row (bad input 47); None when somebody can."""
+    if version is None or not 1 <= version < VERSION_LIMIT:
+        return f"row_corrupt: version {version}"
+    return f"row_corrupt: {attempts} attempts" if attempts >= VERSION_LIMIT else None
 
 
 def to_row(fields: Sequence[Any]) -> Row:

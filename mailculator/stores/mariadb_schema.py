@@ -24,6 +24,7 @@ from mailculator.stores.schema_files import SchemaFile
 OLDEST_SERVER = (10, 11)
 
 _DAY = 86400.0
+_RECORDS = {"mailculator_schema", "mailculator_meta"}
 _LOCK = "CONCAT('mailculator.', MD5(DATABASE()))"
 
 
@@ -110,6 +111,12 @@ class MariadbSchema:
         pending = schema_files.pending(self._files, applied)
         missing, others = found.differences()
         refusal = schema_files.refusal(pending, oldest, version=self._version)
+        if refusal is not None and not names >= _RECORDS:
+            # A user sees only tables on which it has a right.
+            refusal = (
+                "the database has no mailculator schema, or this user may not read mailculator_schema and"
+                f" mailculator_meta; {schema_files.APPLY}"
+            )
         if refusal is None and missing:
             refusal = f"the schema is damaged ({'; '.join(missing)}); {schema_files.APPLY}"
         return SchemaState(applied, pending, oldest, missing + others, refusal)

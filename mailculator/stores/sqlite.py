@@ -19,7 +19,7 @@ from mailculator.errors import SchemaError, StoreError, StoreUnavailable
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores import sqlite_claims, sqlite_rows
-from mailculator.stores.base import Capabilities, Enqueued, Ping, Recorded, Rescue, Steered
+from mailculator.stores.base import Capabilities, Enqueued, Ping, Recorded, Renewal, Rescue, Steered
 from mailculator.stores.schema_files import schema_files
 from mailculator.stores.sqlite_connection import NAME, ProcessLock, Reader, Writer, connect, mapped
 from mailculator.stores.sqlite_schema import SqliteSchema, apply_files, read_state
@@ -117,9 +117,10 @@ class SqliteStore:
         """Write results down."""
         return await self.writer.run("record", lambda connection: sqlite_claims.record(connection, moves))
 
-    async def renew(self, emails: Sequence[Email], *, lease: float) -> frozenset[str]:
+    async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
         """Hold these for longer."""
-        return await self.writer.run("renew", lambda connection: sqlite_claims.renew(connection, emails, lease))
+        held = await self.writer.run("renew", lambda connection: sqlite_claims.renew(connection, emails, lease))
+        return Renewal(held, frozenset(email.id for email in emails) - held)
 
     async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
         """Give back what its holder has let go of."""

@@ -3,8 +3,9 @@
 Groups travel as one JSON document in each direction. Python's sqlite3 gives the interpreter lock away and waits for it
 again at every row that it binds or fetches; beside a busy event loop, five hundred rows one by one would take seconds.
 
-A row whose next version is in its history already cannot be moved: the history would have to lie. It is passed over by
-every verb, so that it spoils neither its group nor, as the oldest that is due, every claim after it (G14).
+A row whose next version is in its history already cannot be moved: the history would have to lie. Such a row, and any
+other that nobody can work on, spoils neither its group nor, as the oldest that is due, every claim after it (G14): a
+claim parks it and a rescue leaves it for later, each with the reason, where an operator sees it.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from mailculator.lifecycle import (
 from mailculator.model import Email, Status
 from mailculator.stores.base import Recorded, Rescue
 from mailculator.stores.sqlite_clock import milliseconds, moment, moment_or_none, now
+from mailculator.stores.sqlite_oddities import NO_TEXT, odd_rows
 
 SCRATCH = """
 CREATE TEMP TABLE moves (
@@ -43,14 +45,7 @@ def claim(connection: sqlite3.Connection, stage: Stage, limit: int, lease: float
     """Take what is due, oldest due first."""
     before = now(connection)
     token = uuid.uuid4().hex
-    (rows,) = connection.execute(
-        """SELECT json_group_array(number) FROM (
-            SELECT rowid AS number FROM emails WHERE status = ? AND parked = 0 AND due_at <= ? AND NOT EXISTS (
-                SELECT 1 FROM email_status_history AS taken
-                WHERE taken.email_id = emails.id AND taken.version = emails.version + 1)
-            ORDER BY due_at, rowid LIMIT ?)""",
-        (stage.waiting, before, limit),
-    ).fetchone()
+    rows = _due(connection, stage, before, limit)
     if rows == "[]":
         return []
     named = {
@@ -60,10 +55,10 @@ def claim(connection: sqlite3.Connection, stage: Stage, limit: int, lease: float
         "token": token,
         "holder": holder,
         "until": before + milliseconds(lease),
-        "note": clean(f"claimed by {holder}"),
         # Rows that an older consumer moved to SENT or FAILED carry no time of it: their last update was that move.
         "calls": stage in (SENT_CALLBACK, FAILED_CALLBACK),
     }
+    _forget_other_stages(connection, rows)
     connection.execute(
         """UPDATE emails SET status = :status, version = version + 1, claim_token = :token, claimed_by = :holder,
             lease_until = :until, lease_version = version + 1, attempts = attempts + 1, updated_at = :now,
@@ -71,7 +66,7 @@ def claim(connection: sqlite3.Connection, stage: Stage, limit: int, lease: float
         WHERE rowid IN (SELECT value FROM json_each(:rows))""",
         named,
     )
-    _write_history(connection, rows, before, named["note"])
+    _write_history(connection, rows, before, clean(f"claimed by {holder}"))
     (claimed,) = connection.execute(
         """SELECT json_group_array(json_array(emails.id, version, payload_file_path, eml_file_path, reason, attempts,
             generation, failing_since, ttl * 1000 - :now, last_error, created_at, reached_at))
@@ -79,6 +74,41 @@ def claim(connection: sqlite3.Connection, stage: Stage, limit: int, lease: float
         named,
     ).fetchone()
     return [_email(fields, stage.working, token, before) for fields in json.loads(claimed)]
+
+
+def _due(connection: sqlite3.Connection, stage: Stage, at: int, limit: int) -> str:
+    """Row numbers of what is due, oldest due first; what is odd among it is parked, and others take its place."""
+    while True:
+        (rows,) = connection.execute(
+            """SELECT json_group_array(number) FROM (
+                SELECT rowid AS number FROM emails WHERE status = ? AND parked = 0 AND due_at <= ?
+                ORDER BY due_at, rowid LIMIT ?)""",
+            (stage.waiting, at, limit),
+        ).fetchone()
+        odd = odd_rows(connection, rows)
+        if not odd:
+            return str(rows)
+        # No move: the row stays where and as it is.
+        connection.executemany(
+            "UPDATE emails SET parked = 1, last_error = ? WHERE rowid = ?",
+            [(why, number) for number, why in odd.items()],
+        )
+
+
+def _forget_other_stages(connection: sqlite3.Connection, rows: str) -> None:
+    """Of rows that another program moved here: the tries and the error in them are an earlier stage's.
+
+    Whatever a stage of ours leaves in a row, it left with a move, and the history has that move. An older consumer
+    raises the version without one.
+    """
+    connection.execute(
+        """UPDATE emails SET attempts = 0, failing_since = NULL, last_error = NULL
+        WHERE rowid IN (SELECT value FROM json_each(?))
+            AND (attempts <> 0 OR failing_since IS NOT NULL OR last_error IS NOT NULL) AND NOT EXISTS (
+                SELECT 1 FROM email_status_history AS ours
+                WHERE ours.email_id = emails.id AND ours.version = emails.version)""",
+        (rows,),
+    )
 
 
 def _email(fields: list[Any], status: Status, token: str, at: int) -> Email:
@@ -207,22 +237,12 @@ def renew(connection: sqlite3.Connection, emails: Sequence[Email], lease: float)
 def rescue(connection: sqlite3.Connection, limit: int, foreign_hold: float) -> list[Rescue]:
     """Give back what its holder has let go of. The token goes, so that nothing the holder still writes can match."""
     before = now(connection)
+    rows = _expired(connection, before, limit, foreign_hold)
     (found,) = connection.execute(
-        """SELECT json_group_array(json_array(number, id, status, holder)) FROM (
-            SELECT rowid AS number, id, status, CASE WHEN lease_version = version THEN claimed_by END AS holder
-            FROM emails
-            WHERE status IN (SELECT value FROM json_each(:working)) AND NOT EXISTS (
-                SELECT 1 FROM email_status_history AS taken
-                WHERE taken.email_id = emails.id AND taken.version = emails.version + 1)
-                AND CASE WHEN lease_version = version AND lease_until IS NOT NULL THEN lease_until < :now
-                    ELSE updated_at < :now - :hold END
-            LIMIT :limit)""",
-        {
-            "working": json.dumps(sorted(WORKING)),
-            "now": before,
-            "hold": milliseconds(foreign_hold),
-            "limit": limit,
-        },
+        """SELECT json_group_array(json_array(
+            emails.rowid, emails.id, status, CASE WHEN lease_version = version THEN claimed_by END))
+        FROM json_each(?) AS expired CROSS JOIN emails ON emails.rowid = expired.value""",
+        (rows,),
     ).fetchone()
     rescues = []
     steps: dict[str, list[int]] = {}
@@ -236,11 +256,38 @@ def rescue(connection: sqlite3.Connection, limit: int, foreign_hold: float) -> l
     return rescues
 
 
+def _expired(connection: sqlite3.Connection, at: int, limit: int, foreign_hold: float) -> str:
+    """Row numbers of what nobody holds any more; what cannot be moved is left for later, with the reason."""
+    named = {"working": json.dumps(sorted(WORKING)), "now": at, "hold": milliseconds(foreign_hold), "limit": limit}
+    while True:
+        (rows,) = connection.execute(
+            """SELECT json_group_array(number) FROM (
+                SELECT rowid AS number FROM emails WHERE status IN (SELECT value FROM json_each(:working))
+                    AND CASE WHEN lease_version = version AND lease_until IS NOT NULL THEN lease_until < :now
+                        ELSE updated_at < :now - :hold END
+                LIMIT :limit)""",
+            named,
+        ).fetchone()
+        # An id that is no text stops no rescue; the claim after it parks the row.
+        odd = {number: why for number, why in odd_rows(connection, rows).items() if why != NO_TEXT}
+        if not odd:
+            return str(rows)
+        later = at + milliseconds(max(foreign_hold, 60.0))
+        connection.executemany(
+            "UPDATE emails SET lease_until = ?, lease_version = version, last_error = ? WHERE rowid = ?",
+            [(later, why, number) for number, why in odd.items()],
+        )
+
+
 def _step_back(connection: sqlite3.Connection, rows: str, at: int, note: str) -> None:
     connection.execute(
         """UPDATE emails SET status = (SELECT value FROM json_each(:back) WHERE key = emails.status),
             version = version + 1, updated_at = :now, due_at = :now,
-            claim_token = NULL, lease_until = NULL, lease_version = NULL
+            claim_token = NULL, lease_until = NULL, lease_version = NULL,
+            -- Where the lease is not this version's, another program brought the row here: its tries are of earlier.
+            attempts = CASE WHEN lease_version = version THEN attempts ELSE 0 END,
+            failing_since = CASE WHEN lease_version = version THEN failing_since END,
+            last_error = CASE WHEN lease_version = version THEN last_error END
         WHERE rowid IN (SELECT value FROM json_each(:rows))""",
         {"now": at, "rows": rows, "back": _BACK},
     )

@@ -12,6 +12,7 @@ from mailculator.lifecycle import REQUEUES, TERMINAL, WAITING, clean
 from mailculator.model import HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores.base import Enqueued, Steered
 from mailculator.stores.sqlite_clock import milliseconds, moment, moment_or_none, now
+from mailculator.stores.sqlite_oddities import VERSION_LIMIT
 
 _EMAILS = """SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain,
     attempts, generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at
@@ -43,8 +44,17 @@ def enqueue(connection: sqlite3.Connection, emails: Sequence[NewEmail]) -> list[
 
 def get(connection: sqlite3.Connection, email_id: str) -> Row | None:
     """One email as it stands."""
-    found = connection.execute(_EMAILS + " WHERE id = ?", (email_id,)).fetchone()
+    found = connection.execute(_EMAILS + " WHERE id = ?", (stored_id(connection, email_id),)).fetchone()
     return None if found is None else _row(found)
+
+
+def stored_id(connection: sqlite3.Connection, email_id: str) -> str | None:
+    """The id as it stands in the row; an operator may have it from somewhere in upper case."""
+    asked = {"id": email_id, "lower": email_id.lower(), "upper": email_id.upper()}
+    found = connection.execute(
+        "SELECT id FROM emails WHERE id IN (:id, :lower, :upper) ORDER BY id = :id DESC LIMIT 1", asked
+    ).fetchone()
+    return None if found is None else str(found[0])
 
 
 def page(
@@ -54,13 +64,18 @@ def page(
     conditions: list[tuple[str, object]] = []
     if status is not None:
         conditions.append(("status = ?", status))
+    select = _EMAILS
+    if parked:
+        # Nothing is parked anywhere else, and the index that knows it spares a look at every row in the order of ids.
+        select += " INDEXED BY emails_due"
+        conditions.append(("status IN (SELECT value FROM json_each(?))", json.dumps(sorted(WAITING))))
     if parked is not None:
         conditions.append(("parked = ?", parked))
     if after is not None:
         conditions.append(("id > ?", after))
     where = " WHERE " + " AND ".join(condition for condition, _ in conditions) if conditions else ""
     found = connection.execute(
-        _EMAILS + where + " ORDER BY id LIMIT ?",
+        select + where + " ORDER BY id LIMIT ?",
         (*(value for _, value in conditions), max(limit, 0)),
     )
     return [_row(fields) for fields in found]
@@ -96,7 +111,7 @@ def history(connection: sqlite3.Connection, email_id: str) -> list[HistoryEntry]
     """The history of one email, oldest first."""
     found = connection.execute(
         "SELECT status, version, reason, created_at FROM email_status_history WHERE email_id = ? ORDER BY id",
-        (email_id,),
+        (stored_id(connection, email_id),),
     )
     return [HistoryEntry(status, version, reason, moment(created)) for status, version, reason, created in found]
 
@@ -127,7 +142,7 @@ def requeue(
 
     def steer(email_id: str, status: Status, _parked: bool, version: int) -> bool:
         target = REQUEUES.get(status)
-        if target is None or _in_history(connection, email_id, version + 1):
+        if target is None or not 1 <= version < VERSION_LIMIT or _in_history(connection, email_id, version + 1):
             return False
         connection.execute(
             """UPDATE emails SET status = :target, version = version + 1, updated_at = :now, due_at = :now, parked = 0,
@@ -170,11 +185,14 @@ def _steer_each(
     connection: sqlite3.Connection, ids: Sequence[str], steer: Callable[[str, Status, bool, int], bool]
 ) -> list[Steered]:
     answers = []
-    for email_id in ids:
-        found = connection.execute("SELECT status, parked, version FROM emails WHERE id = ?", (email_id,)).fetchone()
-        if found is None:
+    for asked in ids:
+        email_id = stored_id(connection, asked)
+        if email_id is None:
             answers.append(Steered.MISSING)
         else:
+            found = connection.execute(
+                "SELECT status, parked, version FROM emails WHERE id = ?", (email_id,)
+            ).fetchone()
             done = steer(email_id, Status(found[0]), bool(found[1]), found[2])
             answers.append(Steered.DONE if done else Steered.NOT_APPLICABLE)
     return answers

@@ -10,7 +10,7 @@ from mailculator.errors import StoreError
 from mailculator.events import Observer, StoreCalled
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
-from mailculator.stores.base import Enqueued, Ping, Recorded, Rescue, Steered, Store
+from mailculator.stores.base import Enqueued, Ping, Recorded, Renewal, Rescue, Steered, Store
 
 T = TypeVar("T")
 
@@ -35,11 +35,8 @@ class WatchedStore:
         try:
             result = await call
         except StoreError as error:
-            self.answering_since = None
             self._observer(StoreCalled(self.name, op, self._clock.now() - started, str(error)))
             raise
-        if self.answering_since is None:
-            self.answering_since = self._clock.now()
         self._observer(StoreCalled(self.name, op, self._clock.now() - started))
         return result
 
@@ -55,7 +52,7 @@ class WatchedStore:
         """See Store."""
         return await self._watch("record", self._store.record(moves))
 
-    async def renew(self, emails: Sequence[Email], *, lease: float) -> frozenset[str]:
+    async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
         """See Store."""
         return await self._watch("renew", self._store.renew(emails, lease=lease))
 
@@ -94,8 +91,15 @@ class WatchedStore:
         return await self._watch("purge", self._store.purge(limit))
 
     async def ping(self) -> Ping:
-        """See Store."""
-        return await self._watch("ping", self._store.ping())
+        """See Store. Its answers alone decide `answering_since`: other verbs fail for reasons of their own, too."""
+        try:
+            ping = await self._watch("ping", self._store.ping())
+        except StoreError:
+            self.answering_since = None
+            raise
+        if self.answering_since is None:
+            self.answering_since = self._clock.now()
+        return ping
 
     async def close(self) -> None:
         """See Store."""

@@ -24,17 +24,25 @@ class Envelope:
 class Relay(Protocol):
     """A way to hand mail to an SMTP relay. Safe to use from many tasks at once."""
 
-    async def send(self, envelope: Envelope, message: bytes, *, may_leave: Callable[[], bool]) -> str:
+    async def send(
+        self,
+        envelope: Envelope,
+        message: bytes,
+        *,
+        before_data: Callable[[], bool],
+        before_dot: Callable[[], bool],
+    ) -> str:
         """Hand one message over; returns the relay's reply on one line (`250 2.0.0 Ok: queued as 4F1A`).
 
         Arguments:
             message: complete, CRLF line ends, not dot-stuffed, no line over 998 octets.
-            may_leave: asked right before DATA, and again right before the last octets, final dot included. When it
-                says no, the relay gets nothing that it could deliver (RFC 5321 section 4.1.1.10) and LeaseLapsed is
-                raised.
+            before_data: asked right before DATA. When it says no, LeaseLapsed is raised.
+            before_dot: asked right before the last octets, final dot included, with the same effect. Before its yes the
+                relay has nothing that it could deliver (RFC 5321 section 4.1.1.10); from then until the reply the
+                outcome is unknown.
 
-        Errors: RelayUnavailable, RelayDeferred, RelayRefused, RelayLost, LeaseLapsed. A cancelled or timed-out send
-        closes its connection; a failing QUIT or RSET never changes the outcome.
+        Errors: RelayUnavailable, RelayDeferred, RelayRefused, RelayLost (only after the dot), LeaseLapsed. A cancelled
+        or timed-out send closes its connection; a failing QUIT or RSET never changes the outcome.
         """
 
     async def close(self) -> None:

@@ -64,13 +64,20 @@ class SmtpRelay:
         self._failed_at: dict[Address, float] = {}
         self._closed = False
 
-    async def send(self, envelope: Envelope, message: bytes, *, may_leave: Callable[[], bool]) -> str:
+    async def send(
+        self,
+        envelope: Envelope,
+        message: bytes,
+        *,
+        before_data: Callable[[], bool],
+        before_dot: Callable[[], bool],
+    ) -> str:
         """As Relay.send."""
         outgoing = await prepare(envelope, message)
         async with self._slots:
             session = await self._begin(envelope, outgoing)
             with self._lent(session):
-                return await session.hand_over(envelope, outgoing, may_leave)
+                return await session.hand_over(envelope, outgoing, before_data, before_dot)
 
     async def ping(self) -> None:
         """Open a session, TLS and AUTH included, and say goodbye. Errors: RelayUnavailable."""

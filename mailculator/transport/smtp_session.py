@@ -122,22 +122,25 @@ class Session:
         self.gone = reply.code == 421
         self._require("mail", reply)
 
-    async def hand_over(self, envelope: Envelope, message: Outgoing, may_leave: Callable[[], bool]) -> str:
+    async def hand_over(
+        self,
+        envelope: Envelope,
+        message: Outgoing,
+        before_data: Callable[[], bool],
+        before_dot: Callable[[], bool],
+    ) -> str:
         """RCPT, DATA and the message; returns the relay's reply on one line. Errors: as Relay.send."""
         reply = await self._ask("rcpt", f"RCPT TO:<{envelope.recipient}>".encode(), self._timing.smtp_command)
         self._judge("rcpt", reply, reply.code // 100 == 2, RelayUnavailable)
-        if not may_leave():
+        if not before_data():
             raise LeaseLapsed("the claim was about to run out before DATA")
         reply = await self._ask("data", b"DATA", self._timing.smtp_data)
         self._judge("data", reply, reply.code == 354, RelayUnavailable)
+        with self._guarded("body"):
+            early = await self._wire.transmit(message.wire, before_dot=before_dot, block_seconds=self._timing.smtp_body)
+        # The dot is out: from here on nobody but the relay knows whether it has taken the mail.
         with self._guarded("body", RelayLost):
-            reply = await self._wire.transmit(
-                message.wire,
-                # Once more: the relay may have taken its time to say 354, and this process may have stood still.
-                may_leave=may_leave,
-                block_seconds=self._timing.smtp_body,
-                dot_seconds=self._timing.smtp_dot,
-            )
+            reply = early or await self._wire.read_response(timeout=self._timing.smtp_dot)
         self._judge("body", reply, reply.code // 100 == 2, RelayLost)
         return one_line(f"{reply.code} {reply.message}")
 

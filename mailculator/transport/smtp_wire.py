@@ -90,31 +90,31 @@ class Wire(SMTPProtocol):
         return reply
 
     async def transmit(
-        self, content: bytes, *, may_leave: Callable[[], bool], block_seconds: float, dot_seconds: float
-    ) -> SMTPResponse:
-        """Send a dot-stuffed message that ends in its dot line, and take the reply to it.
+        self, content: bytes, *, before_dot: Callable[[], bool], block_seconds: float
+    ) -> SMTPResponse | None:
+        """Send a dot-stuffed message that ends in its dot line; `read_response` takes the reply to it.
 
-        A relay that answers before it has seen the dot gets no dot; what it said is the reply.
+        Returns None once the dot is written. A relay that answers before it has seen the dot gets no dot; what it said
+        is returned.
 
         Arguments:
-            may_leave: asked right before the last block, dot included; the wire must be aborted when it says no.
+            before_dot: asked right before the last block, dot included; the wire must be aborted when it says no.
             block_seconds: for each block, the time the relay has to take what precedes it.
-            dot_seconds: the time it has to answer once the last block was written.
 
-        Errors: as `read_response`; LeaseLapsed.
+        Errors: as `read_response`; LeaseLapsed. Whatever is raised, the dot was not written.
         """
         self.tell("C", f"(message, {len(content)} octets with its final dot)")
         for start in range(0, len(content), BLOCK):
-            # Drained before a block, not after: between the last block and the read below nothing may run, or a
-            # quick reply would count as said out of turn.
+            # Drained before a block, not after: between the last block and the reading of its reply nothing may run,
+            # or a quick reply would count as said out of turn, and an error here would not mean "before the dot".
             async with asyncio.timeout(block_seconds):
                 await self._drain_helper()
             if self._received:
                 return self._early_reply()
-            if start + BLOCK >= len(content) and not may_leave():
+            if start + BLOCK >= len(content) and not before_dot():
                 raise LeaseLapsed("the claim was about to run out before the final dot")
             self.write(content[start : start + BLOCK])
-        return await self.read_response(timeout=dot_seconds)
+        return None
 
     def abort(self) -> None:
         """Drop the connection at once; unsent bytes are discarded."""

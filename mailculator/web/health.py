@@ -114,10 +114,6 @@ class Health:
         """A store did not answer a background check."""
         self._stores[store] = _StoreCheck(self._clock(), ok=False, writable=False, seconds=0.0)
 
-    def drain(self) -> None:
-        """From here on the process finishes what it has and takes nothing new."""
-        self._draining = True
-
     def live(self) -> Report:
         """/livez: whoever reads this has been answered by a turning event loop."""
         return Report(200, {"status": "pass"})

@@ -8,7 +8,7 @@ import pytest
 
 from mailculator.lifecycle import FAILED_CALLBACK, INTAKE, SENDER, Prepared, Retry, Sent
 from mailculator.model import Status
-from mailculator.stores.base import Recorded, Rescue, Store
+from mailculator.stores.base import Recorded, Renewal, Rescue, Store
 from tests.contract.steps import (
     FOREIGN_HOLD,
     assert_gapless,
@@ -36,6 +36,14 @@ async def rescue(store: Store, limit: int = 100, *, foreign_hold: float = FOREIG
     return await store.rescue(limit, foreign_hold=foreign_hold)
 
 
+def held(*ids: str) -> Renewal:
+    return Renewal(frozenset(ids), frozenset())
+
+
+def lost(*ids: str) -> Renewal:
+    return Renewal(frozenset(), frozenset(ids))
+
+
 # Renewing
 
 
@@ -44,7 +52,7 @@ async def test_a_renewed_lease_holds_on_and_leaves_the_version_alone(store: Stor
     email = await claim_one(store, lease=60.0)
     for _ in range(3):
         await harness.rewind(50)
-        assert await store.renew([email], lease=60.0) == {email.id}
+        assert await store.renew([email], lease=60.0) == held(email.id)
         assert await rescue(store) == []
 
     stored = await row(store, email.id)
@@ -60,7 +68,9 @@ async def test_renewing_hundreds_answers_with_those_still_ours(store: Store, har
     for email_id in gone:
         await harness.execute("UPDATE emails SET status = 'READY', version = version + 1 WHERE id = ?", email_id)
 
-    assert await store.renew(claimed, lease=60.0) == {email.id for email in claimed} - gone
+    assert await store.renew(claimed, lease=60.0) == Renewal(
+        held=frozenset({email.id for email in claimed} - gone), lost=frozenset(gone)
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,12 +84,21 @@ async def test_g1_a_lease_that_is_not_ours_is_not_renewed(store: Store, harness:
     await harness.execute(f"UPDATE emails SET {change} WHERE id = ?", email.id)
     before = await row(store, email.id)
 
-    assert await store.renew([email], lease=5000.0) == frozenset()
+    assert await store.renew([email], lease=5000.0) == lost(email.id)
     assert (await row(store, email.id)).lease_until == before.lease_until
 
 
+async def test_a_lease_of_a_row_that_is_gone_is_lost(store: Store, harness: Harness) -> None:
+    await enqueue(store, 2)
+    gone, kept = await claim(store)
+    await harness.execute("DELETE FROM email_status_history WHERE email_id = ?", gone.id)
+    await harness.execute("DELETE FROM emails WHERE id = ?", gone.id)
+
+    assert await store.renew([gone, kept], lease=60.0) == Renewal(frozenset({kept.id}), frozenset({gone.id}))
+
+
 async def test_nothing_to_renew_is_no_error(store: Store) -> None:
-    assert await store.renew([], lease=60.0) == frozenset()
+    assert await store.renew([], lease=60.0) == Renewal(frozenset(), frozenset())
 
 
 async def test_a_finished_claim_is_not_renewed(store: Store) -> None:
@@ -87,7 +106,7 @@ async def test_a_finished_claim_is_not_renewed(store: Store) -> None:
     email = await claim_one(store)
     await finish(store, email, Prepared("example.com"))
 
-    assert await store.renew([email], lease=60.0) == frozenset()
+    assert await store.renew([email], lease=60.0) == lost(email.id)
     assert (await row(store, email.id)).lease_until is None
 
 
@@ -144,7 +163,7 @@ async def test_a_rescued_claim_is_lost_to_its_old_holder(store: Store, harness: 
     await harness.rewind(61)
     await rescue(store)
 
-    assert await store.renew([email], lease=60.0) == frozenset()
+    assert await store.renew([email], lease=60.0) == lost(email.id)
     assert await finish(store, email, Sent("250")) is Recorded.LOST
     stored = await row(store, email.id)
     assert stored.status is Status.READY

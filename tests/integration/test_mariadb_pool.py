@@ -19,7 +19,7 @@ from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.errors import ConfigError, StoreUnavailable
 from mailculator.stores.mariadb import endpoint
 from mailculator.stores.mariadb_connection import Connection, Endpoint, connect, tls_context
-from mailculator.stores.mariadb_errors import Aborted, Lost
+from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost
 from mailculator.stores.mariadb_pool import MAX_AGE, Pool, Session
 from tests.support import mariadb
 
@@ -296,6 +296,63 @@ async def test_a_failed_transaction_leaves_nothing_and_no_lock(server: PrivateMa
         async with pool.transaction("test") as session:
             await session.execute("INSERT INTO single VALUES (1, 1)")
     assert mariadb.execute(server, target.database, "SELECT * FROM single") == ((1, 1),)
+
+
+async def test_all_statements_of_a_verb_share_one_deadline(target: Endpoint) -> None:
+    """Each of them answers in time; together they would take as long as there are statements."""
+    done: list[int] = []
+
+    async def drag(session: Session) -> None:
+        for number in range(20):
+            await session.execute("SELECT SLEEP(0.2)")
+            done.append(number)
+
+    async with pool_of(2, partial(connect, target), timeout=1.0) as pool:
+        with pytest.raises(StoreUnavailable, match="mysql claim: no"):
+            await pool.run("claim", drag)
+        assert pool.open_connections == 0
+        assert 0 < len(done) <= 5
+
+
+async def test_all_tries_of_a_verb_share_one_deadline(target: Endpoint) -> None:
+    tried: list[int] = []
+
+    async def meet(session: Session) -> None:
+        tried.append(1)
+        await session.execute("SELECT SLEEP(0.3)")
+        raise Aborted("mysql", "claim", "deadlock")
+
+    async with pool_of(2, partial(connect, target), timeout=0.7) as pool:
+        with pytest.raises(StoreUnavailable) as caught:
+            await pool.run("claim", meet, tries=100)
+        assert not isinstance(caught.value, Aborted)
+        assert 0 < len(tried) <= 3
+
+
+async def test_all_transactions_of_a_verb_share_one_deadline(target: Endpoint) -> None:
+    done: list[int] = []
+
+    async def one(session: Session) -> None:
+        await session.execute("SELECT SLEEP(0.2)")
+        done.append(1)
+
+    async with pool_of(1, partial(connect, target), timeout=1.0) as pool:
+        with pytest.raises(StoreUnavailable), pool.verb():
+            for _ in range(20):
+                await pool.run("purge", one)
+        assert 0 < len(done) <= 5
+        await pool.run("purge", one)
+
+
+async def test_a_commit_that_takes_all_the_time_there_is_may_have_been_applied(target: Endpoint) -> None:
+    pool = Pool(partial(connect, target), size=1, timeout=5.0, rng=random.Random(1))
+    try:
+        with pytest.raises(CommitLost):
+            async with pool.transaction("claim") as session:
+                # The COMMIT is sent with next to no time left for its answer.
+                session._left = lambda op: 1e-9
+    finally:
+        await pool.close()
 
 
 async def test_tls_that_the_server_does_not_offer_is_refused(target: Endpoint) -> None:

@@ -72,7 +72,7 @@ async def relay_to(
 
 async def send(relay: SmtpRelay, message: bytes = MESSAGE, envelope: Envelope = ENVELOPE) -> str:
     async with asyncio.timeout(10):
-        return await relay.send(envelope, message, may_leave=always)
+        return await relay.send(envelope, message, before_data=always, before_dot=always)
 
 
 # What leaves, and how.
@@ -274,12 +274,29 @@ async def test_g5_a_relay_that_hangs_or_cuts_after_the_dot_leaves_the_outcome_un
 
 
 @pytest.mark.parametrize("kind", ["hang", "reset", "drop"])
-async def test_g5_a_relay_that_hangs_or_cuts_in_the_message_leaves_the_outcome_unknown(kind: str) -> None:
+async def test_g5_a_relay_that_hangs_or_cuts_before_the_dot_cannot_have_taken_the_mail(kind: str) -> None:
+    dots: list[str] = []
+
+    def before_dot() -> bool:
+        dots.append("asked")
+        return True
+
     async with SmtpPeer() as peer, relay_to(peer, SHORT) as relay:
         getattr(peer, kind)("body")
-        error = await fails_once(peer, relay, LARGE)
-        assert type(error) is RelayLost
-        assert len(peer.accepted) == 1
+        with pytest.raises(RelayUnavailable) as caught:
+            await relay.send(ENVELOPE, LARGE, before_data=always, before_dot=before_dot)
+        assert type(caught.value) is RelayUnavailable
+        assert caught.value.phase == "body"
+        assert dots == []
+        assert peer.accepted == []
+
+
+async def test_a_lease_that_lapses_while_the_message_is_under_way_keeps_the_dot_here() -> None:
+    async with SmtpPeer() as peer, relay_to(peer) as relay:
+        with pytest.raises(LeaseLapsed):
+            await relay.send(ENVELOPE, LARGE, before_data=always, before_dot=lambda: False)
+        assert await send(relay) == "250 2.0.0 Ok: queued as 1"
+        assert [one.content for one in peer.accepted] == [MESSAGE]
 
 
 async def test_a_relay_that_refuses_before_the_dot_gets_none() -> None:
@@ -776,12 +793,12 @@ async def test_a_lapsed_lease_keeps_the_message_here() -> None:
     asked: list[list[str]] = []
     async with SmtpPeer() as peer, relay_to(peer) as relay:
 
-        def may_leave() -> bool:
+        def before_data() -> bool:
             asked.append([command.split()[0] for command in peer.commands])
             return False
 
         with pytest.raises(LeaseLapsed):
-            await relay.send(ENVELOPE, MESSAGE, may_leave=may_leave)
+            await relay.send(ENVELOPE, MESSAGE, before_data=before_data, before_dot=always)
         assert asked == [["EHLO", "MAIL", "RCPT"]]
         assert await send(relay, b"Subject: other\r\n\r\n") == "250 2.0.0 Ok: queued as 1"
         assert [one.content for one in peer.accepted] == [b"Subject: other\r\n\r\n"]
@@ -811,7 +828,7 @@ async def test_a_send_given_up_by_its_caller_is_not_reused() -> None:
         peer.hang("dot", times=1)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await relay.send(ENVELOPE, MESSAGE, may_leave=always)
+                await relay.send(ENVELOPE, MESSAGE, before_data=always, before_dot=always)
         assert await send(relay) == "250 2.0.0 Ok: queued as 2"
         assert peer.sessions == 2
 
@@ -853,11 +870,14 @@ async def test_a_send_under_way_outlives_close() -> None:
     async with SmtpPeer() as peer, relay_to(peer) as relay:
         closing: list[asyncio.Task[None]] = []
 
-        def may_leave() -> bool:
+        def before_data() -> bool:
             closing.append(asyncio.create_task(relay.close()))
             return True
 
-        assert await relay.send(ENVELOPE, MESSAGE, may_leave=may_leave) == "250 2.0.0 Ok: queued as 1"
+        assert (
+            await relay.send(ENVELOPE, MESSAGE, before_data=before_data, before_dot=always)
+            == "250 2.0.0 Ok: queued as 1"
+        )
         await asyncio.gather(*closing)
         await peer.reached("quit")
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from mailculator.errors import StoreUnavailable
 from mailculator.lifecycle import STAGE_BY_WORKING, Move, Stage
 from mailculator.model import Email, Row, Status, StatusCount
-from mailculator.stores.base import Capabilities, Ping, Recorded, Rescue
+from mailculator.stores.base import Capabilities, Ping, Recorded, Renewal, Rescue
 from tests.support.clock import FakeClock
 
 
@@ -46,6 +46,7 @@ class MemoryStore:
     """The verbs that runners, recorders, keepers and housekeepers use.
 
     `away` makes every verb raise StoreUnavailable; `calls` counts verbs; `groups` keeps the size of each record.
+    A renewal cannot tell anything about what is `locked`.
     """
 
     name = "memory"
@@ -58,6 +59,7 @@ class MemoryStore:
         self.groups: list[int] = []
         self.claims: list[tuple[int, int]] = []
         self.lose_next_reply = False
+        self.locked: set[str] = set()
         self._clock = clock
         self._tokens = 0
 
@@ -120,15 +122,17 @@ class MemoryStore:
         entry.parked = move.park
         return Recorded.DONE
 
-    async def renew(self, emails: Sequence[Email], *, lease: float) -> frozenset[str]:
+    async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
         self._called("renew")
-        return frozenset(
+        seen = [one for one in emails if one.id not in self.locked]
+        held = frozenset(
             one.id
-            for one in emails
+            for one in seen
             if one.id in self.entries
             and (self.entries[one.id].email.version, self.entries[one.id].email.claim_token)
             == (one.version, one.claim_token)
         )
+        return Renewal(held, frozenset(one.id for one in seen) - held)
 
     async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
         self._called("rescue")

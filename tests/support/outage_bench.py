@@ -32,6 +32,9 @@ T = TypeVar("T")
 RETURN_LIMIT = 30.0
 """Seconds from a dependency's return until everything has ended: what is promised."""
 
+PATIENCE = 120.0
+"""Seconds that a scenario may take in all; only a test that fails comes near it."""
+
 _POLL = 0.05
 _MESSAGE_ID = re.compile(rb"^Message-ID: <([^@>\r\n]+)@", re.MULTILINE)
 _HEADER_ID = re.compile(rb"^X-Mailculator-Id: ([^\r\n]+)", re.MULTILINE)
@@ -241,11 +244,15 @@ class Probes:
 @asynccontextmanager
 async def probing(service: ServiceProcess) -> AsyncIterator[Probes]:
     """Ask /health all the time; at the end it must have said 200 always: restarting us would cure nothing."""
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession() as session, asyncio.timeout(PATIENCE):
         probes = Probes(session, service.port)
         watcher = asyncio.create_task(probes.watch())
         try:
             yield probes
+        except BaseException as error:
+            grave = [line for line in service.lines if line["level"] in ("error", "critical")]
+            error.add_note(f"the service's gravest lines: {grave[:3]}")
+            raise
         finally:
             watcher.cancel()
             (failure,) = await asyncio.gather(watcher, return_exceptions=True)

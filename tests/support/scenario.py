@@ -13,7 +13,7 @@ from tests.support import invariants
 from tests.support.callback_peer import CallbackPeer
 from tests.support.invariants import Books, Standing
 from tests.support.producer import Producer, Rows
-from tests.support.service import ServiceProcess, command, environment
+from tests.support.service import Line, ServiceProcess, command, environment
 
 Variables = dict[str, object]
 
@@ -57,12 +57,18 @@ class Queue:
                 rows = await self.run(sql)
                 if wanted(rows):
                     return rows
-                assert not await SystemClock().wait(ended, 0.1), "a process has ended"
+                assert not await SystemClock().wait(ended, 0.1), f"a process has ended: {_complaints(services)}"
         raise AssertionError(f"{sql}: {rows} after {tries} tries")
 
     async def until_finished(self, *services: ServiceProcess, tries: int = 600) -> None:
         """Until every email is in a terminal status."""
         await self.until(UNFINISHED, lambda rows: rows[0][0] == 0, *services, tries=tries)
+
+
+def _complaints(services: Sequence[ServiceProcess]) -> list[Line]:
+    """Why they may have ended, from their logs."""
+    levels = ("error", "critical")
+    return [line for service in services for line in service.lines if line["level"] in levels]
 
 
 async def apply_schema(variables: Variables) -> None:

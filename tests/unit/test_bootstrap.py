@@ -245,5 +245,5 @@ def test_ci_checks_installs_and_ends_with_the_tests(machine: Machine, status: in
     )
 
     assert done.returncode == status
-    assert machine.calls("make") == ["make check", "make check-install", "make test"]
-    assert machine.calls("CI=") == [f"CI=true in {machine.checkout}"] * 3
+    assert machine.calls("make") == ["make check", "make check-install", "make figures ARGS=--check", "make test"]
+    assert machine.calls("CI=") == [f"CI=true in {machine.checkout}"] * 4

@@ -246,7 +246,7 @@ class TestAttachments:
 
     def test_without_a_base_no_mail_is_to_blame(self) -> None:
         error = trouble(None, "/a.pdf")
-        assert error.shared
+        assert (error.missing, error.shared) == (False, False)
         assert "ATTACHMENTS_BASE_PATH" in error.detail
         assert files.read_attachments(mail(), None, PLENTY) == ()
 
@@ -328,4 +328,4 @@ class TestPrepared:
     def test_without_a_storage_no_mail_is_to_blame(self, storage: Path) -> None:
         with pytest.raises(PayloadUnavailable, match="EML_STORAGE_PATH") as caught:
             files.read_prepared(str(storage / "a.eml"), None, PLENTY)
-        assert caught.value.shared
+        assert (caught.value.missing, caught.value.shared) == (False, False)

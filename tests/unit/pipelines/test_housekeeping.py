@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import cast
 
@@ -76,5 +77,37 @@ async def test_a_look_at_an_absent_store_is_an_answer_too() -> None:
     bench.store.away = True
     await bench.keeper.check()
     assert [ping is not None for ping in bench.pings] == [True, False]
+    assert [call.error for call in bench.seen.of(StoreCalled)] == [None, "memory ping: away"]
+
+
+async def test_a_verb_that_fails_for_its_own_reasons_keeps_no_dead_holders_mail() -> None:
+    bench = Bench()
+    bench.store.add("a", status=Status.PROCESSING)
+    for _ in range(10):
+        await bench.clock.advance(TIMING.renew_every / 5)
+        await bench.watched.ping()
+        bench.store.away = True
+        with pytest.raises(StoreUnavailable):
+            await bench.watched.purge(1)
+        bench.store.away = False
+    await bench.keeper.rescue()
+    assert bench.store.statuses() == [Status.READY]
+
+
+async def test_counts_that_take_long_are_taken_less_often() -> None:
+    bench = Bench()
+    counts = bench.store.counts
+
+    async def slow(*, terminal: bool = False) -> Mapping[Status, StatusCount]:
+        await bench.clock.advance(2.0)
+        return await counts(terminal=terminal)
+
+    bench.store.counts = slow  # type: ignore[method-assign]
+    task = asyncio.create_task(bench.keeper.count())
+    await bench.clock.until_waited_for(40.0)
+    await bench.clock.advance(39.0)
     assert len(bench.counted) == 1
-    assert [call.error for call in bench.seen.of(StoreCalled)] == [None, None, "memory ping: away"]
+    await bench.clock.advance(1.0)
+    bench.keeper.stop()
+    await task
+    assert len(bench.counted) == 2

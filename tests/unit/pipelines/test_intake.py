@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -15,12 +16,17 @@ import pytest
 
 from mailculator import lifecycle
 from mailculator.config import Settings
+from mailculator.events import BreakerChanged
 from mailculator.lifecycle import Failed, Invalid, Outcome, Park, Prepared, Retry, Wait
 from mailculator.model import Email, Status
 from mailculator.pipelines import files
 from mailculator.pipelines.base import Pipeline
+from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.intake import Intake
+from mailculator.pipelines.threads import Threads
 from mailculator.timing import Timing
+from tests.support.clock import FakeClock
+from tests.support.events import Recording
 
 ID = "550e8400-e29b-41d4-a716-446655440000"
 TIMING = Timing()
@@ -52,7 +58,16 @@ class House:
         self.intake = self.build()
 
     def build(self, **settings: Any) -> Intake:
-        self.intake = Intake(Settings(**{**self.settings, **settings}), TIMING, random.Random(1))
+        self.clock, self.seen = FakeClock(), Recording()
+        self.share = Breaker("share", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
+        self.intake = Intake(
+            Settings(**{**self.settings, **settings}),
+            TIMING,
+            share=self.share,
+            threads=Threads(2, "test"),
+            rng=random.Random(1),
+            concurrency=32,
+        )
         return self.intake
 
     def write(self, fields: object) -> None:
@@ -81,7 +96,7 @@ OVERDUE = {"attempts": 5, "failing_for": TIMING.payload_give_up}
 
 def test_it_is_a_pipeline(house: House) -> None:
     pipeline: Pipeline = house.intake
-    assert (pipeline.stage, pipeline.concurrency, pipeline.breaker) == (lifecycle.INTAKE, 32, None)
+    assert (pipeline.stage, pipeline.concurrency, pipeline.breakers) == (lifecycle.INTAKE, 32, (house.share,))
 
 
 async def test_good_mail_is_prepared_with_its_recipients_domain(house: House) -> None:
@@ -201,19 +216,27 @@ class TestMissing:
         directory.rename(directory.with_name("away"))
         if how == "emptied":
             directory.mkdir()
+        for _ in range(4):
+            assert isinstance(await house.handle(attempts=99, failing_for=1e6), Retry)
+        probe = asyncio.create_task(house.handle(attempts=99, failing_for=1e6))
+        await house.seen.expect(BreakerChanged, 1)
+        await house.clock.until_waited_for(5.0)
         outcome = await house.handle(attempts=99, failing_for=1e6)
         assert isinstance(outcome, Wait)
         assert TIMING.wait / 2 <= outcome.delay <= TIMING.wait
         if how == "emptied":
             directory.rmdir()
         directory.with_name("away").rename(directory)
-        assert isinstance(await house.handle(), Prepared)
+        await house.clock.advance(5.0)
+        assert isinstance(await probe, Prepared)
+        assert not house.share.is_open
 
     async def test_bad_input_1_when_most_files_are_missing_it_is_the_share(self, house: House) -> None:
         house.payload.unlink()
         for number in range(9):
             assert isinstance(await house.handle(id=f"missing-{number}"), Retry)
-        assert isinstance(await house.handle(**OVERDUE), Wait)
+        assert isinstance(await house.handle(**OVERDUE), Retry)
+        assert not house.share.is_open, "missing files stop nobody else's intake"
         house.write(GOOD)
         for number in range(10):
             assert isinstance(await house.handle(id=f"found-{number}"), Prepared)
@@ -235,10 +258,10 @@ class TestMissing:
             assert longest * TIMING.payload_backoff.floor <= outcome.delay <= longest
 
 
-async def test_attachments_without_a_base_path_wait_for_the_setting(house: House) -> None:
+async def test_attachments_without_a_base_path_are_tried_until_there_is_one(house: House) -> None:
     house.build(attachments_base_path=None)
     outcome = await house.handle(attempts=99, failing_for=1e6)
-    assert isinstance(outcome, Wait)
+    assert isinstance(outcome, Retry)
     assert "ATTACHMENTS_BASE_PATH" in outcome.reason
     house.write({**GOOD, "attachments": []})
     assert isinstance(await house.handle(), Prepared)

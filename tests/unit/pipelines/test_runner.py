@@ -35,7 +35,7 @@ class Scripted:
     ) -> None:
         self.stage = lifecycle.INTAKE
         self.concurrency = concurrency
-        self.breaker = breaker
+        self.breakers: tuple[Breaker, ...] = () if breaker is None else (breaker,)
         self._handle = handle
         self.begun: list[str] = []
 
@@ -399,6 +399,62 @@ async def test_an_open_breaker_gives_back_what_was_claimed_ahead_and_lets_one_pr
         await bench.clock.advance(5.0)
         await bench.seen.expect(Moved, 20, where=lambda event: event.outcome == "prepared")
     assert bench.store.statuses() == [Status.READY] * 20
+
+
+async def test_a_renewal_that_cannot_tell_interrupts_nobody() -> None:
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def handle(email: Email) -> Outcome:
+        begun.set()
+        await finish.wait()
+        return PREPARED
+
+    bench = Bench(handle)
+    bench.store.add("a")
+    async with bench.running():
+        await begun.wait()
+        bench.store.locked.add("a")
+        await bench.keeper.renew()
+        bench.store.locked.clear()
+        finish.set()
+        [moved] = await bench.seen.expect(Moved, 1)
+    assert moved.outcome == "prepared"
+
+
+async def test_a_handler_cancelled_before_its_first_step_leaks_no_place() -> None:
+    bench = Bench(concurrency=1)
+    bench.store.add("a")
+    async with bench.running() as task:
+        while not bench.runner._tasks:
+            await asyncio.sleep(0)
+        assert bench.pipeline.begun == [], "it was made in this very turn"
+        bench.runner.abort()
+        async with asyncio.timeout(5):
+            await task
+    assert bench.runner.in_flight == 0
+    assert bench.store.statuses() == [Status.ACCEPTED]
+
+
+async def test_handlers_that_end_do_not_put_the_next_look_off() -> None:
+    ends: asyncio.Queue[None] = asyncio.Queue()
+
+    async def handle(email: Email) -> Outcome:
+        if email.id.startswith("slow"):
+            await ends.get()
+        return PREPARED
+
+    bench = Bench(handle, concurrency=10)
+    bench.store.add(*(f"slow{n}" for n in range(8)))
+    async with bench.running():
+        await bench.seen.expect(Claimed, 1)
+        bench.store.add("late")
+        for _ in range(3):
+            await bench.clock.advance(0.6)
+            ends.put_nowait(None)
+        await bench.seen.expect(Moved, 1, where=lambda event: event.email_id == "late")
+        assert bench.clock.now() <= 1002.0
+        for _ in range(8):
+            ends.put_nowait(None)
 
 
 async def test_a_dead_recorder_ends_the_runner_loudly() -> None:

@@ -19,6 +19,7 @@ from mailculator.model import Email, Lease, Status
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.sender import UNKNOWN, Sender
+from mailculator.pipelines.threads import Threads
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope
 from tests.support.clock import FakeClock
@@ -38,26 +39,48 @@ PAYLOAD = {
 
 
 class FakeRelay:
-    """Takes what it is told to take; `error` is raised after `may_leave` was asked when `late`, else before."""
+    """Takes what it is told to take; `error` is raised after the dot when `late`, else at once."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self.late = False
         self.hang: asyncio.Event | None = None
+        self.hanging = asyncio.Semaphore(0)
         self.taken: list[tuple[Envelope, bytes]] = []
 
-    async def send(self, envelope: Envelope, message: bytes, *, may_leave: Callable[[], bool]) -> str:
+    async def send(
+        self,
+        envelope: Envelope,
+        message: bytes,
+        *,
+        before_data: Callable[[], bool],
+        before_dot: Callable[[], bool],
+    ) -> str:
         if self.error is not None and not self.late:
             raise self.error
-        if not may_leave():
+        if not before_data():
+            raise LeaseLapsed
+        if self.hang is not None and not self.late:
+            await self._hang()
+        if not before_dot():
             raise LeaseLapsed
         if self.hang is not None:
-            self.hang.set()
-            await asyncio.Event().wait()
+            await self._hang()
         if self.error is not None:
             raise self.error
         self.taken.append((envelope, message))
         return "250 2.0.0 Ok: queued as 1"
+
+    async def _hang(self) -> None:
+        assert self.hang is not None
+        self.hanging.release()
+        self.hang.set()
+        await asyncio.Event().wait()
+
+    async def waiting(self, count: int) -> None:
+        """Until so many sends hang."""
+        for _ in range(count):
+            await self.hanging.acquire()
 
     async def close(self) -> None:
         return None
@@ -69,6 +92,7 @@ class Bench:
         self.path = directory / "payload.json"
         self.path.write_text(json.dumps(PAYLOAD))
         self.breaker = Breaker("relay", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
+        self.share = Breaker("share", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
         self.sender = Sender(
             Settings(
                 smtp_host="relay.example",
@@ -81,6 +105,8 @@ class Bench:
             TIMING,
             relay=self.relay,
             breaker=self.breaker,
+            share=self.share,
+            threads=Threads(2, "test"),
             rate=self.turn,
             budget=ByteBudget(1 << 30),
             clock=self.clock,
@@ -175,8 +201,42 @@ async def test_a_lease_that_is_about_to_end_keeps_the_message_here(bench: Bench)
     assert bench.relay.taken == []
 
 
-async def test_interrupted_after_the_message_left_it_says_so(bench: Bench) -> None:
+async def test_what_lies_between_two_unknown_outcomes_hides_neither(bench: Bench) -> None:
+    last: str | None = None
+    copies = 0
+    for attempt in range(1, 12):
+        bench.relay.late = bool(attempt % 2)
+        bench.relay.error = RelayLost("body", "cut") if attempt % 2 else RelayDeferred("rcpt", "later", 451)
+        copies += attempt % 2
+        outcome = await bench.handle(attempts=attempt, last_error=last)
+        if isinstance(outcome, Failed):
+            break
+        assert isinstance(outcome, Retry)
+        last = outcome.reason
+    assert isinstance(outcome, Failed)
+    assert outcome.reason.startswith(UNKNOWN)
+    assert copies == 2
+
+
+@pytest.mark.parametrize("phase", ["rcpt", "data", "body"])
+async def test_a_link_that_dies_before_the_dot_is_a_try_and_no_unknown_outcome(bench: Bench, phase: str) -> None:
+    bench.relay.error = RelayUnavailable(phase, "reset")
+    outcome = await bench.handle()
+    assert isinstance(outcome, Retry)
+    assert not outcome.reason.startswith(UNKNOWN)
+
+
+async def test_interrupted_before_the_dot_it_is_given_back_as_it_was(bench: Bench) -> None:
     bench.relay.hang = asyncio.Event()
+    work = asyncio.create_task(bench.handle())
+    await bench.relay.hang.wait()
+    work.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await work
+
+
+async def test_interrupted_after_the_message_left_it_says_so(bench: Bench) -> None:
+    bench.relay.hang, bench.relay.late = asyncio.Event(), True
     work = asyncio.create_task(bench.handle())
     await bench.relay.hang.wait()
     work.cancel()
@@ -189,7 +249,7 @@ async def test_mail_that_expires_while_it_probes_is_not_sent(bench: Bench) -> No
     for _ in range(5):
         bench.breaker.failed("refused")
     bench.relay.error = RelayUnavailable("connect", "refused")
-    work = asyncio.create_task(bench.handle(expires_in=7.0))
+    work = asyncio.create_task(bench.handle(expires_at=bench.clock.now() + 7.0))
     await bench.clock.until_waited_for(5.0)
     await bench.clock.advance(5.0)
     await bench.clock.until_waited_for(5.0)
@@ -206,9 +266,41 @@ async def test_a_payload_that_was_changed_into_nonsense_fails_the_mail(bench: Be
     assert "json_type" in outcome.reason
 
 
-async def test_a_share_that_is_gone_is_waited_for(bench: Bench) -> None:
+async def test_a_share_that_is_gone_fails_no_mail_and_opens_its_breaker(bench: Bench) -> None:
+    content = bench.path.read_text()
     bench.path.unlink()
-    assert isinstance(await bench.handle(failing_for=10 * TIMING.relay_give_up), Wait)
+    for _ in range(4):
+        assert isinstance(await bench.handle(failing_for=10 * TIMING.relay_give_up), Retry)
+    probe = asyncio.create_task(bench.handle())
+    await bench.seen.expect(BreakerChanged, 1)
+    assert not bench.breaker.is_open, "the relay has nothing to do with it"
+    assert isinstance(await bench.handle(), Wait), "who comes while another probes waits, and is due soon"
+    await bench.clock.until_waited_for(5.0)
+    bench.path.write_text(content)
+    await bench.clock.advance(5.0)
+    assert isinstance(await probe, Sent)
+    assert not bench.share.is_open
+
+
+async def test_mail_whose_ttl_passed_while_it_waited_here_is_not_sent(bench: Bench) -> None:
+    assert await bench.handle(expires_at=bench.clock.now() - 0.1) == Failed("expired")
+    assert bench.relay.taken == []
+
+
+async def test_prepared_files_hold_the_memory_they_need_and_no_more(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    (tmp_path / "a.eml").write_bytes(b"From: x@example.com\nTo: bob@example.org\n\nhi\n")
+    bench.relay.hang = asyncio.Event()
+    # Large enough for two small files, far too small for two of the largest that are allowed.
+    bench.sender._budget = ByteBudget(bench.sender._settings.max_message_size)
+    two = [
+        asyncio.create_task(bench.handle(payload_file_path=None, eml_file_path="a.eml", claim_token=token))
+        for token in "ab"
+    ]
+    await bench.relay.waiting(2)
+    for one in two:
+        one.cancel()
+    await asyncio.wait(two)
 
 
 async def test_a_payload_that_is_gone_from_a_share_that_is_there_fails_after_a_day(bench: Bench) -> None:

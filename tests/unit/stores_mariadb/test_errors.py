@@ -6,7 +6,7 @@ import pytest
 from pymysql.err import InterfaceError, InternalError, MySQLError, OperationalError, raise_mysql_exception
 
 from mailculator.errors import StoreError, StoreRejected, StoreUnavailable
-from mailculator.stores.mariadb_errors import Aborted, DuplicateRow, Lost, RowRefused, translate
+from mailculator.stores.mariadb_errors import Aborted, DuplicateRow, Lost, NoRight, RowRefused, translate
 
 
 def from_server(number: int, message: str) -> StoreError:
@@ -32,8 +32,15 @@ def test_a_busy_server_is_unavailable(number: int) -> None:
     assert type(from_server(number, "busy")) is StoreUnavailable
 
 
-@pytest.mark.parametrize("number", [1044, 1045, 1142, 1146, 1054, 1064])
-def test_a_missing_right_table_or_column_is_refused_for_good(number: int) -> None:
+@pytest.mark.parametrize("number", [1142, 1143, 1227])
+def test_a_missing_right_is_told_apart(number: int) -> None:
+    error = from_server(number, "INSERT command denied to user 'x'@'y' for table 'emails'")
+    assert type(error) is NoRight
+    assert isinstance(error, StoreRejected)
+
+
+@pytest.mark.parametrize("number", [1044, 1045, 1146, 1054, 1064])
+def test_a_missing_database_table_or_column_is_refused_for_good(number: int) -> None:
     assert type(from_server(number, "no")) is StoreRejected
 
 

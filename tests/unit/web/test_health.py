@@ -79,7 +79,7 @@ def test_draining_fails_and_is_not_ready(how: str) -> None:
     if how == "event":
         process.health(Lifetime("stopping"))
     else:
-        process.health.drain()
+        process.health(Lifetime("stopping"))
     assert process.health.health().status == 503
     assert process.health.ready().body == {"status": "fail", "reasons": ["draining"]}
     assert process.health.live().status == 200
@@ -138,7 +138,7 @@ def test_an_unsafe_setting_is_shown_as_a_warning() -> None:
 def test_the_worst_decides() -> None:
     process = Process()
     process.health.store_silent("mysql")
-    process.health.drain()
+    process.health(Lifetime("stopping"))
     assert process.health.health().body["status"] == "fail"
 
 
