@@ -1,7 +1,7 @@
 # Everything a person does with a checkout. `make run` and `make test` work on a fresh machine and need nothing first.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lock docs check-install clean
+.PHONY: help run test check fmt lock docs figures check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -50,6 +50,10 @@ lock: ## the lock files, from pyproject.toml: make lock UPGRADE=1
 docs: ## .env.example and docs/configuration.md, from the settings
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m mailculator.config_docs
+
+figures: ## measure start-up and memory: make figures ARGS=--check writes nothing
+	@$(BOOTSTRAP) dev mariadbd
+	@$(BIN)/python benchmarks/startup.py $(ARGS)
 
 check-install: ## a plain `pip install .`, with no lock, in an environment of its own
 	@$(BOOTSTRAP) dev

@@ -32,7 +32,8 @@ _PRINTABLE = re.compile(r"[\t -~]*")
 _FOLDABLE = re.compile(r"[ \t]*[^ \t]+")
 # Without the quote, the backslash and doubled blanks, which readers treat differently.
 _PLAIN_PARAMETER = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
-_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+"
+# atext of RFC 5322 section 3.2.3 and all beyond ASCII, told by what it is not: see address.py.
+_ATOM = r"""[^\x00-\x20"(),.:;<>@\[\\\]\x7f]+"""
 _LOCAL_PART = rf"""(?:{_ATOM}(?:\.{_ATOM})*|"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*")"""
 _ADDR_SPEC = re.compile(rf"{_LOCAL_PART}@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 

@@ -82,7 +82,7 @@ async def _store(settings: Settings, name: str) -> list[Finding]:
         return [Finding(name, "config", str(error))]
     except StoreError as error:
         return [Finding(name, "down", f"{where}: {error}")]
-    return [*_schema(name, state), _server(name, where, ping)]
+    return [*_schema(name, state), judge_server(name, where, ping)]
 
 
 def _schema(name: str, state: SchemaState) -> list[Finding]:
@@ -91,7 +91,8 @@ def _schema(name: str, state: SchemaState) -> list[Finding]:
     return [Finding(f"{name} schema", "ok", f"up to date ({', '.join(state.applied)})")]
 
 
-def _server(name: str, where: str, ping: Ping) -> Finding:
+def judge_server(name: str, where: str, ping: Ping) -> Finding:
+    """What an answer of the server means; one of a kind that is not tested is named as such."""
     if not ping.writable:
         return Finding(name, "down", f"{where}: {ping.server} takes no writes")
     if not ping.tested:

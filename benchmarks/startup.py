@@ -1,0 +1,293 @@
+"""How soon is it there, and how much room does it take?
+
+    python benchmarks/startup.py            measures, and writes the figures into docs/performance.md
+    python benchmarks/startup.py --check    measures, and fails when a figure is over three times its target
+
+- `mailculator --help`: from the process's start to its end.
+- First claim: from the process's start to its claim of an email that was waiting, on SQLite and on MariaDB.
+- Memory at rest: resident, once that email was sent and called back and nothing is left to do.
+
+Each is the median of several runs of a fresh process; its byte code is compiled before, as an installation does it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import compileall
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import sys
+import sysconfig
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiomysql
+
+from mailculator.config import Settings
+from mailculator.demo.mariadbd import PrivateMariadb
+from mailculator.demo.receiver import Receiver
+from mailculator.demo.sink import Sink
+from mailculator.model import NewEmail
+from mailculator.stores import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+REPORT = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- startup -->", "<!-- /startup -->"
+RUNS = 7
+TOLERANCE = 3.0
+"""A figure may be so many times its target before the check fails: machines differ, and have other work."""
+PATIENCE = 60.0
+"""Seconds for one run; more is a fault, not a figure."""
+
+# What the console script does: `python -m` would look for the package first.
+MAILCULATOR = (sys.executable, "-c", "from mailculator.__main__ import main; main()")
+
+Variables = dict[str, str]
+
+
+@dataclass
+class Figure:
+    """One question, its target and what was measured."""
+
+    name: str
+    unit: str
+    target: float
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+    @property
+    def too_much(self) -> bool:
+        return self.median > TOLERANCE * self.target
+
+    def shown(self, value: float) -> str:
+        return f"{value:.0f} {self.unit}" if self.unit == "MB" else f"{value:.2f} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """An empty queue for each run: `fresh` gives the variables that name it, and its settings."""
+
+    name: str
+    fresh: Callable[[], Awaitable[tuple[Variables, Settings]]]
+
+
+def environment(**variables: str) -> Variables:
+    """As an operator's: byte code is used, and nothing of this machine's settings comes in."""
+    base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return base | {"PYTHONPATH": str(ROOT)} | variables
+
+
+async def measure_help(figure: Figure) -> None:
+    for _ in range(RUNS):
+        started = time.perf_counter()
+        process = await asyncio.create_subprocess_exec(
+            *MAILCULATOR, "--help", env=environment(), stdout=asyncio.subprocess.DEVNULL
+        )
+        if await process.wait() != 0:
+            raise SystemExit("mailculator --help failed")
+        figure.values.append(time.perf_counter() - started)
+
+
+async def measure_run(queue: Queue, claim: Figure, memory: Figure) -> None:
+    for _ in range(RUNS):
+        with tempfile.TemporaryDirectory(prefix="figures-") as name:
+            async with asyncio.timeout(PATIENCE), peers(Path(name)) as variables:
+                where, settings = await queue.fresh()
+                await put_one(settings, Path(name))
+                seconds, megabytes = await first_mail(environment(**variables, **where))
+        claim.values.append(seconds)
+        memory.values.append(megabytes)
+
+
+async def first_mail(variables: Variables) -> tuple[float, float]:
+    """Start the service on a queue with one email: seconds until it is claimed, MB when all is done."""
+    started = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *MAILCULATOR,
+        "run",
+        env=variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=1 << 20,
+    )
+    claimed = 0.0
+    try:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            event = json.loads(line)["event"]
+            if event == "mail.claimed" and not claimed:
+                claimed = time.perf_counter() - started
+            if event == "mail.acknowledged":
+                break
+        else:
+            raise SystemExit("the service ended by itself")
+        megabytes = resident(process.pid)
+        process.send_signal(signal.SIGTERM)
+        await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return claimed, megabytes
+
+
+def resident(pid: int) -> float:
+    """MB of memory that a process has resident (proc(5), VmRSS)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+@asynccontextmanager
+async def peers(directory: Path) -> AsyncIterator[Variables]:
+    """A relay and a callback URL for the service."""
+    async with AsyncExitStack() as stack:
+        sink, receiver = Sink(directory), Receiver()
+        for part in (sink, receiver):
+            await part.start()
+            stack.push_async_callback(part.stop)
+        yield {
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(sink.port),
+            "SMTP_FROM": "bounces@example.com",
+            "MAILCULATOR_SMTP_TLS": "none",
+            "PIPELINE_CALLBACK_URL": f"http://127.0.0.1:{receiver.port}/callback",
+            "MAILCULATOR_HTTP_PORT": "0",
+            "MAILCULATOR_LOG_LEVEL": "debug",
+            "MAILCULATOR_LOG_FORMAT": "json",
+        }
+
+
+async def put_one(settings: Settings, directory: Path) -> None:
+    """Apply the schema and enqueue one email."""
+    email_id, path = str(uuid.uuid4()), directory / "payload.json"
+    addresses = {"from": "a@example.com", "reply_to": "a@example.com", "to": "b@example.com"}
+    path.write_text(json.dumps({"id": email_id, **addresses, "subject": "Hello", "body_text": "Hello.\n"}))
+    [name] = registry.enabled(settings)
+    backend = registry.backend(name)
+    await backend.open_schema(settings).apply(lambda _: None)
+    store = await backend.open_store(settings, service=False)
+    try:
+        await store.enqueue([NewEmail(email_id, str(path))])
+    finally:
+        await store.close()
+
+
+@asynccontextmanager
+async def sqlite_queue() -> AsyncIterator[Queue]:
+    with tempfile.TemporaryDirectory(prefix="figures-") as name:
+
+        async def fresh() -> tuple[Variables, Settings]:
+            path = Path(name) / f"{uuid.uuid4()}.db"
+            variables = {"SQLITE_PIPELINES_ENABLED": "true", "SQLITE_PATH": str(path)}
+            return variables, Settings.model_validate(variables)
+
+        yield Queue("SQLite", fresh)
+
+
+@asynccontextmanager
+async def mariadb_queue() -> AsyncIterator[Queue]:
+    async with PrivateMariadb(durable=True) as server:
+
+        async def fresh() -> tuple[Variables, Settings]:
+            database = f"figures_{uuid.uuid4().hex}"
+            connection = await aiomysql.connect(host=server.host, port=server.port, user=server.user)
+            await connection.query(f"CREATE DATABASE {database}")
+            connection.close()
+            variables = {
+                "MYSQL_PIPELINES_ENABLED": "true",
+                "MYSQL_HOST": server.host,
+                "MYSQL_PORT": str(server.port),
+                "MYSQL_USER": server.user,
+                "MYSQL_DATABASE": database,
+            }
+            return variables, Settings.model_validate(variables)
+
+        yield Queue("MariaDB", fresh)
+
+
+async def measure() -> list[Figure]:
+    help_ = Figure("`mailculator --help`", "s", 0.3)
+    figures = [help_]
+    await measure_help(help_)
+    for opened in (sqlite_queue, mariadb_queue):
+        async with opened() as queue:
+            claim = Figure(f"start to first claim, {queue.name}", "s", 1.5)
+            memory = Figure(f"resident memory at rest, {queue.name}", "MB", 120.0)
+            await measure_run(queue, claim, memory)
+        figures += [claim, memory]
+    return figures
+
+
+def compile_all() -> None:
+    """As pip does when it installs: without byte code every start compiles the libraries anew."""
+    sys.dont_write_bytecode = False
+    for directory in (ROOT / "mailculator", Path(sysconfig.get_paths()["purelib"])):
+        compileall.compile_dir(directory, quiet=2, workers=0)
+
+
+def table(figures: Sequence[Figure]) -> str:
+    lines = ["| | median | from … to | target |", "|---|---:|---:|---:|"]
+    for one in figures:
+        least, most = one.shown(min(one.values)), one.shown(max(one.values))
+        lines.append(f"| {one.name} | {one.shown(one.median)} | {least} … {most} | {one.target:g} {one.unit} |")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """What it was measured on, and how busy that was."""
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    minute, *_ = os.getloadavg()
+    cores = len(os.sched_getaffinity(0))
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores of {model[1].strip() if model else platform.machine()}, "
+        f"Python {platform.python_version()}, {RUNS} runs each; load average before it began: {minute:.1f}."
+    )
+
+
+def write(figures: Sequence[Figure], where: str) -> None:
+    text = REPORT.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{REPORT} lacks {BEGIN} … {END}")
+    REPORT.write_text(f"{before}{BEGIN}\n{where}\n\n{table(figures)}\n{END}{after}", encoding="utf-8")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail at three times a target")
+    options = parser.parse_args()
+    if shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
+        raise SystemExit("mariadbd is missing: apt-get install mariadb-server")
+    compile_all()
+    where = machine()
+    figures = asyncio.run(measure())
+    print(where, table(figures), sep="\n\n")
+    if not options.check:
+        write(figures, where)
+        return 0
+    for one in figures:
+        if one.too_much:
+            print(f"{one.name}: {one.shown(one.median)} is over {TOLERANCE:g} times the target", file=sys.stderr)
+    return int(any(one.too_much for one in figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
