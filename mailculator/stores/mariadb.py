@@ -20,7 +20,7 @@ from mailculator.stores import mariadb_rows as rows_
 from mailculator.stores.base import Capabilities, Enqueued, Ping, Recorded, Renewal, Rescue, Schema, Steered
 from mailculator.stores.mariadb_claimer import Claimer
 from mailculator.stores.mariadb_connection import Endpoint, connect, tls_context
-from mailculator.stores.mariadb_errors import DuplicateRow, RowRefused
+from mailculator.stores.mariadb_errors import DuplicateRow, NoRight, RowRefused
 from mailculator.stores.mariadb_pool import Pool
 
 NAME = "mysql"
@@ -60,6 +60,7 @@ class MariadbStore:
     ) -> None:
         self._pool = pool
         self._clock = clock
+        self._allowed = False
         self._claimer = Claimer(pool, clock=clock, token=token)
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
@@ -153,7 +154,7 @@ class MariadbStore:
             conditions.append("status = %s")
             parameters.append(status)
         if parked:
-            # Nothing is parked anywhere else.
+            # Nothing is parked anywhere else, and the index that knows it needs to be told.
             conditions.append("status IN %s AND parked <> 0")
             parameters.append(sorted(WAITING))
         elif parked is not None:
@@ -161,10 +162,10 @@ class MariadbStore:
         if after is not None:
             conditions.append("id > %s")
             parameters.append(after)
-        select = rows_.SELECT_PARKED if parked else rows_.SELECT_ROWS
         async with self._pool.session("page") as session:
             found = await session.execute(
-                select.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s", [*parameters, max(limit, 0)]
+                rows_.SELECT_ROWS.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s",
+                [*parameters, max(limit, 0)],
             )
         return [rows_.to_row(fields) for fields in found.rows]
 
@@ -215,19 +216,29 @@ class MariadbStore:
         return Ping(
             server=server,
             tested=server.startswith(TESTED),
-            writable=str(read_only) in ("0", "OFF") and (not self._pool.denied or await self._may_write()),
+            writable=str(read_only) in ("0", "OFF") and await self._may_write(),
             seconds=self._clock() - started,
         )
 
     async def _may_write(self) -> bool:
-        """After a statement was refused for want of a right: whether the service's statements would be, still."""
+        """Whether this user has the rights to write: asked once, and again after one was missing.
+
+        A queue without mail would not show it.
+        """
+        if self._allowed and not self._pool.denied:
+            return True
+        # Who has no mail to delete can do without that right until a purge shows otherwise.
+        statements = _HARMLESS if self._pool.denied else _HARMLESS[:-1]
         try:
             async with self._pool.session("ping") as session:
-                for statement in _HARMLESS:
+                for statement in statements:
                     await session.execute(statement)
+        except NoRight:
+            self._allowed = False
+            return False
         except StoreError:
             return False
-        self._pool.denied = False
+        self._allowed, self._pool.denied = True, False
         return True
 
     async def close(self) -> None:

@@ -39,9 +39,6 @@ SELECT_ROWS = (
     " FROM emails WHERE " + _OURS + " AND {}"
 )
 
-SELECT_PARKED = SELECT_ROWS.replace("FROM emails", "FROM emails FORCE INDEX (idx_emails_due)")
-"""The same by the index that knows what is parked: by the order of the ids every row would have to be looked at."""
-
 _LOOK = (
     "SELECT id, status, version, claim_token FROM emails FORCE INDEX (PRIMARY)"  # noqa: S608  # constants
     f" WHERE id IN %s AND {_OURS} ORDER BY id"

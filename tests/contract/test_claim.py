@@ -280,3 +280,78 @@ async def test_a_claim_says_what_the_last_try_at_this_stage_ended_with(store: St
     assert first.last_error is None
     assert second.last_error == "451 later"
     assert (await claim_one(store, SENT_CALLBACK)).last_error is None
+
+
+async def test_a_claim_after_somebody_elses_move_begins_its_stage_anew(store: Store, harness: Harness) -> None:
+    """The older consumer moves by (id, status), raises the version, and knows nothing of tries."""
+    (email_id,) = await bring(store, Status.READY)
+    await finish(store, await claim_one(store, SENDER), Retry("452 later", delay=0.0))
+    await harness.rewind(72_000)
+    for origin, target in [("READY", "PROCESSING"), ("PROCESSING", "SENT")]:
+        await harness.execute(
+            "UPDATE emails SET status = ?, version = version + 1 WHERE id = ? AND status = ?", target, email_id, origin
+        )
+
+    email = await claim_one(store, SENT_CALLBACK)
+
+    assert (email.attempts, email.failing_for, email.last_error) == (1, 0.0, None)
+    stored = await row(store, email_id)
+    assert (stored.attempts, stored.last_error) == (1, None)
+    await finish(store, email, Retry("500", delay=0.0))
+    await harness.rewind(50)
+    again = await claim_one(store, SENT_CALLBACK)
+    assert (again.attempts, again.last_error) == (2, "500")
+    assert again.failing_for == pytest.approx(50, abs=20)
+
+
+async def test_a_claim_after_a_note_of_the_producer_goes_on_with_its_stage(store: Store, harness: Harness) -> None:
+    (email_id,) = await enqueue(store)
+    await finish(store, await claim_one(store), Retry("file missing", delay=0.0))
+    await harness.execute("INSERT INTO email_status_history (email_id, status) VALUES (?, 'ACCEPTED')", email_id)
+
+    email = await claim_one(store)
+
+    assert (email.attempts, email.last_error) == (2, "file missing")
+
+
+# Odd rows
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "why"),
+    [
+        ("version", 0, "row_corrupt: version 0"),
+        ("version", -7, "row_corrupt: version -7"),
+        ("version", 2_147_483_647, "row_corrupt: version 2147483647"),
+        ("attempts", 2_147_483_647, "row_corrupt: 2147483647 attempts"),
+    ],
+)
+async def test_g14_a_corrupt_row_is_parked_with_the_reason_and_holds_up_nobody(
+    store: Store, harness: Harness, column: str, value: int, why: str
+) -> None:
+    corrupt = await enqueue(store, 3)
+    for email_id in corrupt:
+        await harness.execute(f"UPDATE emails SET {column} = ? WHERE id = ?", value, email_id)
+    await harness.rewind(60)
+    good = await enqueue(store, 2)
+
+    assert [len(await claim(store, limit=1)) for _ in range(3)] == [1, 1, 0]
+
+    assert [email.status for email in [await row(store, one) for one in good]] == [Status.INTAKING] * 2
+    for email_id in corrupt:
+        stored = await row(store, email_id)
+        assert (stored.status, stored.parked, stored.last_error) == (Status.ACCEPTED, True, why)
+        assert getattr(stored, column) == value
+        assert await versioned(store, email_id) == []
+
+
+async def test_a_row_whose_history_is_ahead_is_parked_where_it_can_be_seen(store: Store, harness: Harness) -> None:
+    (odd, good) = await enqueue(store, 2)
+    await forge_next_version(harness, odd, 1)
+
+    assert [email.id for email in await claim(store)] == [good]
+
+    stored = await row(store, odd)
+    assert (stored.status, stored.version, stored.parked) == (Status.ACCEPTED, 1, True)
+    assert stored.last_error == "the history already has version 2: somebody wrote to it by hand"
+    assert [email.id for email in await store.page(parked=True)] == [odd]

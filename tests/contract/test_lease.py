@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from mailculator.lifecycle import FAILED_CALLBACK, INTAKE, SENDER, Prepared, Retry, Sent
+from mailculator.lifecycle import FAILED_CALLBACK, INTAKE, SENDER, SENT_CALLBACK, Prepared, Retry, Sent
 from mailculator.model import Status
 from mailculator.stores.base import Recorded, Renewal, Rescue, Store
 from tests.contract.steps import (
@@ -269,3 +269,56 @@ async def test_g14_a_bad_row_does_not_spoil_the_rescue_of_the_others(store: Stor
 
     assert rescued == {email.id for email in claimed[1:]}
     assert len(await claim(store, INTAKE)) == 29
+
+
+async def test_a_working_row_whose_history_is_ahead_is_left_for_later_with_the_reason(
+    store: Store, harness: Harness
+) -> None:
+    await enqueue(store)
+    email = await claim_one(store)
+    await forge_next_version(harness, email.id, email.version)
+    await harness.rewind(61)
+
+    assert await rescue(store) == []
+
+    stored = await row(store, email.id)
+    assert (stored.status, stored.version) == (Status.INTAKING, email.version)
+    assert stored.last_error == "the history already has version 3: somebody wrote to it by hand"
+    assert stored.lease_until is not None
+    assert stored.lease_until > stored.created_at
+
+
+@pytest.mark.parametrize("version", [0, -7, 2_147_483_647])
+async def test_g14_corrupt_rows_do_not_spoil_the_rescue_of_the_others(
+    store: Store, harness: Harness, version: int
+) -> None:
+    await enqueue(store, 5)
+    corrupt = [email.id for email in await claim(store)]
+    for email_id in corrupt:
+        await harness.execute("UPDATE emails SET version = ? WHERE id = ?", version, email_id)
+    await enqueue(store, 3)
+    good = [email.id for email in await claim(store)]
+    # Beyond the lease of a row that counts as another consumer's, which the corrupt ones do.
+    await harness.rewind(FOREIGN_HOLD + 61)
+
+    rescued = [one.id for _ in range(3) for one in await rescue(store, 5)]
+
+    assert sorted(rescued) == sorted(good)
+    for email_id in corrupt:
+        stored = await row(store, email_id)
+        assert (stored.status, stored.version) == (Status.INTAKING, version)
+        assert stored.last_error == f"row_corrupt: version {version}"
+
+
+async def test_a_rescue_from_another_programs_stage_leaves_none_of_our_tries(store: Store, harness: Harness) -> None:
+    (email_id,) = await bring(store, Status.READY)
+    await finish(store, await claim_one(store, SENDER), Retry("452 later", delay=0.0))
+    await harness.execute(
+        "UPDATE emails SET status = 'CALLING-SENT-CALLBACK', version = version + 3 WHERE id = ?", email_id
+    )
+    await harness.rewind(FOREIGN_HOLD + 1)
+
+    assert [one.to for one in await rescue(store)] == [Status.SENT]
+
+    email = await claim_one(store, SENT_CALLBACK)
+    assert (email.attempts, email.failing_for, email.last_error) == (1, 0.0, None)

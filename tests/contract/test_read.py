@@ -33,6 +33,16 @@ async def test_get_tells_everything(store: Store, harness: Harness) -> None:
     assert email.created_at.utcoffset() is not None
 
 
+async def test_an_id_may_be_asked_for_in_either_case(store: Store, harness: Harness) -> None:
+    (lower,) = await bring(store, Status.READY)
+    upper = new_id().upper()
+    await harness.execute("INSERT INTO emails (id, status) VALUES (?, 'ACCEPTED')", upper)
+
+    assert (await row(store, lower.upper())).id == lower
+    assert await store.history(lower.upper()) == await store.history(lower) != []
+    assert (await row(store, upper.lower())).id == upper
+
+
 # Counts
 
 

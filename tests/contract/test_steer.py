@@ -214,3 +214,22 @@ async def test_release_applies_to_parked_rows_only(store: Store) -> None:
 async def test_nothing_to_steer_is_no_error(store: Store) -> None:
     assert await requeue(store) == []
     assert await release(store) == []
+
+
+async def test_an_id_in_upper_case_is_the_same_email(store: Store) -> None:
+    (email_id,) = await bring(store, Status.INVALID)
+
+    assert await requeue(store, email_id.upper(), email_id) == [Steered.DONE, Steered.NOT_APPLICABLE]
+    assert (await row(store, email_id)).status is Status.ACCEPTED
+    await finish(store, await claim_one(store), Park("gave up"))
+    assert await release(store, email_id.upper(), new_id().upper()) == [Steered.DONE, Steered.MISSING]
+    assert (await row(store, email_id)).parked is False
+    await assert_gapless(store, email_id)
+
+
+async def test_g14_a_corrupt_row_does_not_spoil_the_requeue_of_the_others(store: Store, harness: Harness) -> None:
+    ids = await bring(store, Status.INVALID, 3)
+    await harness.execute("UPDATE emails SET version = 2147483647 WHERE id = ?", ids[1])
+
+    assert await requeue(store, *ids) == [Steered.DONE, Steered.NOT_APPLICABLE, Steered.DONE]
+    assert (await row(store, ids[1])).version == 2_147_483_647

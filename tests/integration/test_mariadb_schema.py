@@ -140,6 +140,12 @@ DIFFERENCES = {
     "ALTER TABLE email_status_history ADD INDEX (email_id), DROP INDEX uq_email_status_history_version": (
         "email_status_history has no unique index on (email_id, version)"
     ),
+    "ALTER TABLE emails MODIFY reason TEXT CHARACTER SET latin1 NULL": "emails.reason is in latin1",
+    "ALTER TABLE emails MODIFY last_error TEXT CHARACTER SET utf8mb3 NULL": "emails.last_error is in utf8mb3",
+    "ALTER TABLE emails MODIFY payload_file_path VARCHAR(500) CHARACTER SET latin1 NULL": "should be in utf8mb4",
+    "ALTER TABLE email_status_history MODIFY reason TEXT CHARACTER SET latin1 NULL": (
+        "email_status_history.reason is in latin1"
+    ),
     "CREATE OR REPLACE VIEW email_statuses AS SELECT id, email_id, status, reason, created_at"
     " FROM email_status_history LIMIT 9": "view email_statuses cannot be written through",
     "CREATE OR REPLACE VIEW email_statuses AS SELECT id, email_id, status, created_at FROM email_status_history": (

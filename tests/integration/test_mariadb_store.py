@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,9 +21,10 @@ from mailculator.lifecycle import INTAKE, SENDER, Move
 from mailculator.model import NewEmail, Row, Status
 from mailculator.stores import mariadb_claims, mariadb_moves
 from mailculator.stores.base import Enqueued, Recorded, Renewal, Steered
-from mailculator.stores.mariadb import MariadbStore, open_store
-from mailculator.stores.mariadb_errors import RowRefused
-from mailculator.stores.mariadb_pool import Session
+from mailculator.stores.mariadb import MariadbStore, endpoint, open_store
+from mailculator.stores.mariadb_connection import Connection, connect
+from mailculator.stores.mariadb_errors import Lost, RowRefused
+from mailculator.stores.mariadb_pool import Pool, Session
 from tests.support import mariadb
 from tests.support.dropping_proxy import DroppingProxy
 
@@ -90,6 +92,82 @@ async def test_a_claim_whose_commit_never_arrived_is_no_claim(
         await far.claim(INTAKE, 10, lease=60, holder="far")
     assert proxy.dropped.is_set()
     assert sorted(email.id for email in await store.claim(INTAKE, 10, lease=60, holder="near")) == ids
+
+
+@asynccontextmanager
+async def cut_off(
+    settings: Settings, proxy: DroppingProxy, *, clock: Callable[[], float] = time.monotonic
+) -> AsyncIterator[MariadbStore]:
+    """A Store behind the proxy that finds nobody there once the proxy has cut a connection, until that is forgotten."""
+    target = endpoint(settings.model_copy(update={"mysql_port": proxy.port}))
+
+    async def reach() -> Connection:
+        if proxy.dropped.is_set():
+            raise Lost("mysql", "connect", "away")
+        return await connect(target)
+
+    opened = MariadbStore(Pool(reach, size=2, timeout=10.0), clock=clock)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def claim_without_answer(store: MariadbStore, proxy: DroppingProxy) -> None:
+    """A claim that is applied, with a server that nobody reaches before the store is asked again."""
+    proxy.drop_reply("COMMIT")
+    with pytest.raises(StoreUnavailable):
+        await store.claim(INTAKE, 10, lease=60, holder="far")
+    proxy.dropped.clear()
+
+
+async def test_a_recovered_claim_gives_no_more_than_was_asked_for(
+    settings: Settings, store: MariadbStore, proxy: DroppingProxy
+) -> None:
+    ids = await enqueue(store, 5)
+    async with cut_off(settings, proxy) as far:
+        await claim_without_answer(far, proxy)
+        assert await far.claim(INTAKE, 0, lease=60, holder="far") == []
+        parts = [[email.id for email in await far.claim(INTAKE, 2, lease=60, holder="far")] for _ in range(4)]
+    assert [len(part) for part in parts] == [2, 2, 1, 0]
+    assert sorted(one for part in parts for one in part) == ids
+
+
+async def test_a_recovered_claim_knows_how_late_it_is(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore, proxy: DroppingProxy
+) -> None:
+    now = [0.0]
+    ids = await enqueue(store, 3)
+    for ttl, email_id in zip((40, 4000), ids[:2], strict=True):
+        mariadb.execute(
+            server,
+            settings.mysql_database,
+            "UPDATE emails SET ttl = UNIX_TIMESTAMP() + %s WHERE id = %s",
+            (ttl, email_id),
+        )
+    (email,) = await store.claim(INTAKE, 1, lease=60, holder="near")
+    await store.record([lifecycle.move(email, lifecycle.Retry("missing", delay=0.0))])
+    async with cut_off(settings, proxy, clock=lambda: now[0]) as far:
+        await claim_without_answer(far, proxy)
+        now[0] = 100.0
+        found = {email.id: email for email in await far.claim(INTAKE, 10, lease=60, holder="far")}
+    assert [found[one].expired for one in ids] == [True, False, False]
+    assert found[ids[1]].expires_in == pytest.approx(3900, abs=20)
+    assert found[ids[2]].expires_in is None
+    assert found[email.id].failing_for == pytest.approx(100, abs=20)
+
+
+async def test_a_recovered_claim_that_was_never_applied_is_none(
+    settings: Settings, store: MariadbStore, proxy: DroppingProxy
+) -> None:
+    ids = await enqueue(store, 2)
+    async with cut_off(settings, proxy) as far:
+        proxy.drop_statement("COMMIT")
+        with pytest.raises(StoreUnavailable):
+            await far.claim(INTAKE, 1, lease=60, holder="far")
+        proxy.dropped.clear()
+        assert sorted(email.id for email in await far.claim(INTAKE, 10, lease=60, holder="far")) == ids
+    assert {email.version for email in [await store.get(one) for one in ids] if email} == {2}
 
 
 async def test_a_record_whose_commit_got_no_reply_may_be_asked_again(
@@ -205,43 +283,6 @@ async def test_a_claim_never_waits_for_a_locked_row(
 # Odd rows
 
 
-async def test_a_row_whose_history_is_ahead_is_parked_where_it_can_be_seen(
-    server: PrivateMariadb, settings: Settings, store: MariadbStore
-) -> None:
-    odd, *others = await enqueue(store, 3)
-    mariadb.execute(
-        server,
-        settings.mysql_database,
-        "INSERT INTO email_status_history (email_id, status, version) VALUES (%s, 'READY', 2)",
-        (odd,),
-    )
-    claimed = await store.claim(INTAKE, 10, lease=60, holder="me")
-    assert sorted(email.id for email in claimed) == others
-    row = await store.get(odd)
-    assert row is not None
-    assert (row.status, row.version, row.parked) == (Status.ACCEPTED, 1, True)
-    assert row.last_error == "the history already has version 2: somebody wrote to it by hand"
-
-
-async def test_a_working_row_whose_history_is_ahead_stops_no_rescue(
-    server: PrivateMariadb, settings: Settings, store: MariadbStore
-) -> None:
-    odd, *others = await enqueue(store, 3)
-    await store.claim(INTAKE, 10, lease=0, holder="me")
-    mariadb.execute(
-        server,
-        settings.mysql_database,
-        "INSERT INTO email_status_history (email_id, status, version) VALUES (%s, 'READY', 3)",
-        (odd,),
-    )
-    assert sorted(one.id for one in await store.rescue(10, foreign_hold=1800)) == others
-    assert await store.rescue(10, foreign_hold=1800) == []
-    row = await store.get(odd)
-    assert row is not None
-    assert (row.status, row.version) == (Status.INTAKING, 2)
-    assert row.last_error is not None
-
-
 async def test_a_row_without_a_status_is_nobodys(
     server: PrivateMariadb, settings: Settings, store: MariadbStore
 ) -> None:
@@ -328,6 +369,23 @@ async def test_a_claim_reads_what_it_takes_however_long_the_queue_is(
     assert plan.rows[0][5] == "idx_emails_due"
     assert "filesort" not in plan.rows[0][-1]
     assert "Using index" in counting.rows[0][-1]
+
+
+async def test_a_page_of_parked_rows_looks_at_no_others(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    mariadb.execute(
+        server,
+        settings.mysql_database,
+        "INSERT INTO emails (id, status, payload_file_path, parked) SELECT UUID(),"
+        " IF(seq % 2 = 0, 'READY', 'SENT-ACKNOWLEDGED'), '/p', seq % 1000 = 0 FROM seq_1_to_5000",
+    )
+    async with store._pool.session("test") as session:
+        await session.execute("FLUSH STATUS")
+    assert len(await store.page(parked=True)) == 5
+    async with store._pool.session("test") as session:
+        status = await session.execute("SHOW SESSION STATUS WHERE Variable_name LIKE 'Handler_read%'")
+    assert sum(int(value) for _, value in status.rows) < 100
 
 
 async def test_a_status_of_another_program_spoils_no_look_at_the_queue(server: PrivateMariadb) -> None:

@@ -13,7 +13,7 @@ import pytest
 from mailculator.errors import ConfigError, SchemaError, StoreRejected, StoreUnavailable
 from mailculator.lifecycle import INTAKE, Prepared, move
 from mailculator.model import NewEmail, Status
-from mailculator.stores.base import Enqueued, Recorded
+from mailculator.stores.base import Enqueued, Recorded, Steered
 from mailculator.stores.sqlite import SqliteStore, open_queue
 from mailculator.stores.sqlite_schema import SqliteSchema
 
@@ -219,4 +219,55 @@ async def test_results_that_come_together_are_committed_together(path: Path) -> 
     assert list(answers) == [[Recorded.DONE]] * 20
     # The first of them goes alone at once; how many more transactions there are depends on the disk, but never twenty.
     assert store.writer.transactions - before < 20
+    await store.close()
+
+
+async def test_an_id_that_is_no_text_is_parked_and_not_claimed_for_ever(path: Path) -> None:
+    """It would be handed out under another id, under which no result of it could be written down."""
+    store = await open_queue(path, service=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("INSERT INTO emails (id, status) VALUES (CAST(x'FF61' AS TEXT), 'ACCEPTED')")
+        connection.execute("INSERT INTO emails (id, status) VALUES ('perché no', 'ACCEPTED')")
+        connection.execute("INSERT INTO emails (id, status) VALUES (CAST(x'FE' AS TEXT), 'INTAKING')")
+    assert await claimed(store) == ["perché no"]
+
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE emails SET updated_at = 0")
+    assert [one.to for one in await store.rescue(10, foreign_hold=1800)] == [Status.ACCEPTED]
+    connection.close()
+    assert await claimed(store) == []
+
+    parked = await store.page(parked=True)
+    assert [email.last_error for email in parked] == ["row_corrupt: the id is no UTF-8 text"] * 2
+    await store.close()
+
+
+@pytest.mark.parametrize("version", [(1 << 63) - 1, -(1 << 63)])
+async def test_a_version_at_the_end_of_all_numbers_stops_no_verb(path: Path, version: int) -> None:
+    store = await open_queue(path, service=True)
+    with sqlite3.connect(path) as connection:
+        for status in ("ACCEPTED", "INTAKING", "INVALID"):
+            connection.execute(
+                "INSERT INTO emails (id, status, version, updated_at) VALUES (?, ?, ?, 0)", (status, status, version)
+            )
+        connection.execute("INSERT INTO emails (id, status) VALUES ('good', 'ACCEPTED')")
+    connection.close()
+
+    assert await claimed(store) == ["good"]
+    assert await store.rescue(10, foreign_hold=60) == []
+    assert await store.requeue(["INVALID"], who="w", why="y", ttl_extension=1.0) == [Steered.NOT_APPLICABLE]
+    assert {email.version for email in await store.page() if email.id != "good"} == {version}
+    await store.close()
+
+
+async def test_a_page_of_parked_rows_looks_at_no_others(path: Path) -> None:
+    store = await open_queue(path, service=True)
+    asked: list[str] = []
+    store._reader._connection.set_trace_callback(asked.append)
+    await store.page(parked=True, after="a")
+    store._reader._connection.set_trace_callback(None)
+
+    (page,) = [sql for sql in asked if sql.startswith("SELECT id")]
+    plan = store._reader._connection.execute("EXPLAIN QUERY PLAN " + page).fetchall()
+    assert any("SEARCH emails USING INDEX emails_due (status=? AND parked=?)" in line[-1] for line in plan)
     await store.close()
