@@ -74,7 +74,7 @@ async def use_every_verb(store: MariadbStore) -> None:
     assert await store.enqueue([NewEmail(one, "/p", 1) for one in ids]) == [Enqueued.CREATED] * 3
     claimed = await store.claim(INTAKE, 10, lease=60, holder="me")
     assert (await store.renew(claimed, lease=60)).held == set(ids)
-    outcomes = (lifecycle.Invalid("bad"), lifecycle.Park("odd"), lifecycle.Prepared("d.it"))
+    outcomes: list[lifecycle.Outcome] = [lifecycle.Invalid("bad"), lifecycle.Park("odd"), lifecycle.Prepared("d.it")]
     moves = [lifecycle.move(email, outcome) for email, outcome in zip(claimed, outcomes, strict=True)]
     assert await store.record(moves) == [Recorded.DONE] * 3
     invalid, parked, ready = (email.id for email in claimed)

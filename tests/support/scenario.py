@@ -58,7 +58,7 @@ class Queue:
                 if wanted(rows):
                     return rows
                 assert not await SystemClock().wait(ended, 0.1), f"a process has ended: {_complaints(services)}"
-        raise AssertionError(f"{sql}: {rows} after {tries} tries")
+        raise AssertionError(f"{sql}: {rows} after {tries} tries: {_complaints(services)}")
 
     async def until_finished(self, *services: ServiceProcess, tries: int = 600) -> None:
         """Until every email is in a terminal status."""
@@ -66,9 +66,9 @@ class Queue:
 
 
 def _complaints(services: Sequence[ServiceProcess]) -> list[Line]:
-    """Why they may have ended, from their logs."""
-    levels = ("error", "critical")
-    return [line for service in services for line in service.lines if line["level"] in levels]
+    """What their logs say of themselves: not of single mails."""
+    lines = [line for service in services for line in service.lines if line["level"] != "info"]
+    return [line for line in lines if not line["event"].startswith("mail.")][-20:]
 
 
 async def apply_schema(variables: Variables) -> None:
