@@ -1,0 +1,65 @@
+"""What the scenarios share: an empty queue of each kind, made by the command line, and a callback receiver."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from mailculator.demo.mariadbd import PrivateMariadb
+from tests.support import mariadb
+from tests.support.counting_sink import CountingCallback
+from tests.support.producer import MariadbProducer, SqliteProducer
+from tests.support.scenario import Queue, Variables, apply_schema
+
+__all__ = ["Queue", "apply_schema"]
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+async def mariadb_server() -> AsyncIterator[PrivateMariadb]:
+    async with mariadb.shared_mariadb() as server:
+        yield server
+
+
+@pytest.fixture
+async def mariadb_queue(mariadb_server: PrivateMariadb) -> AsyncIterator[Queue]:
+    """An empty database that `mailculator schema apply` has made a queue of."""
+    name = f"acceptance_{os.getpid()}_{next(_numbers)}"
+    await asyncio.to_thread(mariadb.execute, mariadb_server, "mysql", f"CREATE DATABASE {name}")
+    variables: Variables = {
+        "MYSQL_PIPELINES_ENABLED": "true",
+        "MYSQL_HOST": mariadb_server.host,
+        "MYSQL_PORT": mariadb_server.port,
+        "MYSQL_USER": mariadb_server.user,
+        "MYSQL_PASSWORD": mariadb_server.password,
+        "MYSQL_DATABASE": name,
+    }
+    await apply_schema(variables)
+    producer = await asyncio.to_thread(MariadbProducer, port=mariadb_server.port, database=name)
+    yield Queue("mysql", variables, producer)
+    producer.close()
+    await asyncio.to_thread(mariadb.execute, mariadb_server, "mysql", f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+async def sqlite_queue(tmp_path: Path) -> AsyncIterator[Queue]:
+    """A new file that `mailculator schema apply` has made a queue of."""
+    path = tmp_path / "queue.db"
+    variables: Variables = {"SQLITE_PIPELINES_ENABLED": "true", "SQLITE_PATH": path}
+    await apply_schema(variables)
+    producer = SqliteProducer(path)
+    yield Queue("sqlite", variables, producer)
+    producer.close()
+
+
+@pytest.fixture
+async def callback() -> AsyncIterator[CountingCallback]:
+    peer = CountingCallback()
+    async with peer:
+        yield peer
