@@ -6,6 +6,7 @@ import asyncio
 import random
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mailculator.clock import Clock
@@ -57,6 +58,7 @@ class Crew:
                 rng=rng,
                 observer=observer,
                 wake=self.wake,
+                on_death=partial(self._died, pipeline.stage.name),
             )
             for pipeline in pipelines
         ]
@@ -111,11 +113,14 @@ class Crew:
         try:
             await loop
         except Exception as error:  # whatever it is, nobody foresaw it
-            trace = "".join(traceback.format_exception(error))
-            cause = _cause(error)
-            text = f"{type(cause).__name__}: {cause}"
-            self._observer(PipelineFailed(self._store.name, name, text, fatal=True, traceback=trace))
-            self._on_death()
+            self._died(name, error)
+
+    def _died(self, name: str, error: Exception) -> None:
+        trace = "".join(traceback.format_exception(error))
+        cause = _cause(error)
+        text = f"{type(cause).__name__}: {cause}"
+        self._observer(PipelineFailed(self._store.name, name, text, fatal=True, traceback=trace))
+        self._on_death()
 
 
 def _cause(error: Exception) -> Exception:

@@ -46,6 +46,7 @@ class Runner:
 
     Arguments:
         wake: told the waiting status that an email of ours has reached.
+        on_death: told what ended the loop, if it was not `stop`; `run` goes on until what has begun is on record.
     """
 
     def __init__(
@@ -60,7 +61,9 @@ class Runner:
         rng: random.Random,
         observer: Observer,
         wake: Callable[[Status], None],
+        on_death: Callable[[Exception], None],
     ) -> None:
+        self._on_death = on_death
         self.stage = pipeline.stage
         self.last_turn = clock.now()
         self._store = store
@@ -115,12 +118,15 @@ class Runner:
             task.cancel()
 
     async def run(self) -> None:
-        """Until `stop`. Errors: whatever a bug in the loop or in the recorder raises; handlers' bugs stay inside."""
+        """Until `stop`. Errors: whatever a bug in the recorder raises; handlers' bugs stay inside."""
         try:
             async with asyncio.TaskGroup() as group:
                 name = f"{self._store.name}/{self.stage.name}/recorder"
                 group.create_task(self._recorder.run(), name=name)
-                await self._loop()
+                try:
+                    await self._loop()
+                except Exception as error:  # a bug: what has begun is finished and written down all the same
+                    self._on_death(error)
                 self._give_back("stopping")
                 while self._tasks:
                     await asyncio.wait(self._tasks.values())

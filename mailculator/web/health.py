@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mailculator.events import BreakerChanged, Event, Lifetime, PipelineFailed
+from mailculator.events import BreakerChanged, Event, Lifetime, PipelineFailed, StoreCalled
 from mailculator.timing import Timing
 
 STUCK_AFTER = 30.0
@@ -90,6 +90,7 @@ class Health:
         self._beats: dict[tuple[str, str], Callable[[], float]] = {}
         self._breakers: dict[str, float | None] = {}
         self._died: set[tuple[str, str]] = set()
+        self._refusing: set[tuple[str, str]] = set()
         self._draining = False
 
     def __call__(self, event: Event) -> None:
@@ -97,6 +98,8 @@ class Health:
         match event:
             case BreakerChanged(name=name, open=is_open):
                 self._breakers[name] = self._clock() if is_open else None
+            case StoreCalled(store=store, op="claim" | "record" as op, error=error):
+                (self._refusing.discard if error is None else self._refusing.add)((store, op))
             case PipelineFailed(store=store, pipeline=pipeline, fatal=True):
                 self._died.add((store, pipeline))
             case Lifetime(name="stopping"):
@@ -154,9 +157,9 @@ class Health:
         return checks
 
     def _store_checks(self) -> dict[str, dict[str, Any]]:
-        return {f"store:{store}": self._store_check(seen) for store, seen in self._stores.items()}
+        return {f"store:{store}": self._store_check(store, seen) for store, seen in self._stores.items()}
 
-    def _store_check(self, seen: _StoreCheck | None) -> dict[str, Any]:
+    def _store_check(self, store: str, seen: _StoreCheck | None) -> dict[str, Any]:
         if seen is None:
             return {"status": "warn", "detail": "has not answered yet"}
         age = self._clock() - seen.at
@@ -168,6 +171,8 @@ class Health:
             return {**check, "detail": "has not answered for a while"}
         if not seen.writable:
             return {**check, "detail": "takes no writes"}
+        if any((store, op) in self._refusing for op in ("claim", "record")):
+            return {**check, "detail": "answers, but refuses the work"}
         return {**check, "status": "pass"}
 
     def _breaker_checks(self) -> dict[str, dict[str, Any]]:

@@ -63,6 +63,7 @@ class Bench:
         self.store = MemoryStore(self.clock)
         self.seen = Recording()
         self.woken: list[Status] = []
+        self.deaths: list[Exception] = []
         self.breaker = (
             Breaker("relay", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
             if with_breaker
@@ -81,6 +82,7 @@ class Bench:
             rng=random.Random(1),
             observer=self.seen,
             wake=self.woken.append,
+            on_death=self.deaths.append,
         )
 
     @asynccontextmanager
@@ -455,6 +457,33 @@ async def test_handlers_that_end_do_not_put_the_next_look_off() -> None:
         assert bench.clock.now() <= 1002.0
         for _ in range(8):
             ends.put_nowait(None)
+
+
+async def test_a_loop_that_dies_says_so_at_once_and_its_mail_is_finished() -> None:
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def handle(email: Email) -> Outcome:
+        begun.set()
+        await finish.wait()
+        return PREPARED
+
+    bench = Bench(handle, concurrency=1)
+    bench.store.add("a")
+    task = asyncio.create_task(bench.runner.run())
+    await begun.wait()
+
+    async def broken(*_: object, **__: object) -> object:
+        raise RuntimeError("bug in the loop")
+
+    bench.store.claim = broken  # type: ignore[method-assign,assignment]
+    bench.store.add("b")
+    await bench.clock.advance(1.0)
+    assert [str(error) for error in bench.deaths] == ["bug in the loop"], "told while mail is still under way"
+    finish.set()
+    await task
+    statuses = {one: entry.email.status for one, entry in bench.store.entries.items()}
+    assert statuses == {"a": Status.READY, "b": Status.ACCEPTED}
+    assert bench.runner.in_flight == 0
 
 
 async def test_a_dead_recorder_ends_the_runner_loudly() -> None:

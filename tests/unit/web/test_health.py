@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailculator.config import load
-from mailculator.events import BreakerChanged, Lifetime, PipelineFailed
+from mailculator.events import BreakerChanged, Lifetime, PipelineFailed, StoreCalled
 from mailculator.timing import Timing
 from mailculator.web.health import Health, Limits
 
@@ -73,13 +73,27 @@ def test_a_loop_that_died_fails_for_good() -> None:
     assert process.check("pipeline:mysql/sender") == {"status": "fail", "detail": "died"}
 
 
-@pytest.mark.parametrize("how", ["event", "setter"])
-def test_draining_fails_and_is_not_ready(how: str) -> None:
+@pytest.mark.parametrize("op", ["claim", "record"])
+def test_a_store_that_answers_and_refuses_the_work_is_no_ready_store(op: str) -> None:
     process = Process()
-    if how == "event":
-        process.health(Lifetime("stopping"))
-    else:
-        process.health(Lifetime("stopping"))
+    process.health(StoreCalled("mysql", op, 0.1, "error 1142"))
+    process.answer()
+    assert process.health.health().status == 200, "restarting would not cure it"
+    assert process.check("store:mysql")["detail"] == "answers, but refuses the work"
+    assert process.health.ready().status == 503
+    process.health(StoreCalled("mysql", op, 0.1))
+    assert process.health.ready().status == 200
+
+
+def test_a_count_that_takes_too_long_makes_no_store_unready() -> None:
+    process = Process()
+    process.health(StoreCalled("mysql", "counts", 30.0, "no answer"))
+    assert process.health.ready().status == 200
+
+
+def test_draining_fails_and_is_not_ready() -> None:
+    process = Process()
+    process.health(Lifetime("stopping"))
     assert process.health.health().status == 503
     assert process.health.ready().body == {"status": "fail", "reasons": ["draining"]}
     assert process.health.live().status == 200
