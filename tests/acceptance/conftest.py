@@ -13,10 +13,10 @@ import pytest
 from mailculator.demo.mariadbd import PrivateMariadb
 from tests.support import mariadb
 from tests.support.counting_sink import CountingCallback
+from tests.support.outage_bench import Scene
 from tests.support.producer import MariadbProducer, SqliteProducer
 from tests.support.scenario import Queue, Variables, apply_schema
-
-__all__ = ["Queue", "apply_schema"]
+from tests.support.smtp_peer import SmtpPeer
 
 _numbers = itertools.count(1)
 
@@ -63,3 +63,21 @@ async def callback() -> AsyncIterator[CountingCallback]:
     peer = CountingCallback()
     async with peer:
         yield peer
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[SmtpPeer]:
+    async with SmtpPeer() as peer:
+        yield peer
+
+
+@pytest.fixture(params=["mysql", "sqlite"])
+def queue(request: pytest.FixtureRequest) -> Queue:
+    found = request.getfixturevalue("mariadb_queue" if request.param == "mysql" else "sqlite_queue")
+    assert isinstance(found, Queue)
+    return found
+
+
+@pytest.fixture
+def scene(queue: Queue, relay: SmtpPeer, callback: CountingCallback, tmp_path: Path) -> Scene:
+    return Scene(dict(queue.variables), queue.producer, relay, callback, tmp_path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,12 +12,12 @@ from aiohttp import web
 from mailculator.clock import SystemClock
 from mailculator.lifecycle import STAGE_BY_WORKING, WORKING
 from mailculator.model import Status
-from tests.acceptance.conftest import Queue
 from tests.support import callback_peer
 from tests.support.counting_sink import CountingCallback
 from tests.support.invariants import Standing
 from tests.support.outage_bench import Scene, until
 from tests.support.outage_peers import Gate
+from tests.support.scenario import Queue
 from tests.support.service import ServiceProcess
 from tests.support.smtp_peer import SmtpPeer
 
@@ -31,24 +30,6 @@ LATEST = LEASE + 10 * SCALE + 30.0
 EMAILS = 40
 CONNECTIONS = 10
 REFUSAL = "550 5.1.1 no such user here"
-
-
-@pytest.fixture
-async def relay() -> AsyncIterator[SmtpPeer]:
-    async with SmtpPeer() as peer:
-        yield peer
-
-
-@pytest.fixture(params=["mysql", "sqlite"])
-def queue(request: pytest.FixtureRequest) -> Queue:
-    found = request.getfixturevalue("mariadb_queue" if request.param == "mysql" else "sqlite_queue")
-    assert isinstance(found, Queue)
-    return found
-
-
-@pytest.fixture
-def scene(queue: Queue, relay: SmtpPeer, callback: CountingCallback, tmp_path: Path) -> Scene:
-    return Scene(dict(queue.variables), queue.producer, relay, callback, tmp_path)
 
 
 @pytest.fixture

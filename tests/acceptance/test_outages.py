@@ -16,12 +16,12 @@ import pytest
 
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.model import Status
-from tests.acceptance.conftest import Queue, apply_schema
 from tests.support import mariadb
 from tests.support.counting_sink import CountingCallback
 from tests.support.outage_bench import Probes, Scene, probing, until
 from tests.support.outage_peers import VanishingServer
 from tests.support.producer import MariadbProducer
+from tests.support.scenario import Queue, apply_schema
 from tests.support.service import ServiceProcess
 from tests.support.smtp_peer import SmtpPeer
 
@@ -37,24 +37,6 @@ CLAIMS_LOST = 2 * CONNECTIONS + 5
 
 # What is promised is promised for the delays as they are; the other store runs on shortened ones.
 PACE = {"mysql": 1.0, "sqlite": 0.05}
-
-
-@pytest.fixture
-async def relay() -> AsyncIterator[SmtpPeer]:
-    async with SmtpPeer() as peer:
-        yield peer
-
-
-@pytest.fixture(params=["mysql", "sqlite"])
-def queue(request: pytest.FixtureRequest) -> Queue:
-    found = request.getfixturevalue("mariadb_queue" if request.param == "mysql" else "sqlite_queue")
-    assert isinstance(found, Queue)
-    return found
-
-
-@pytest.fixture
-def scene(queue: Queue, relay: SmtpPeer, callback: CountingCallback, tmp_path: Path) -> Scene:
-    return Scene(dict(queue.variables), queue.producer, relay, callback, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import itertools
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -17,11 +16,11 @@ from mailculator.clock import SystemClock
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.lifecycle import WORKING
 from mailculator.model import Status
-from tests.acceptance.conftest import Queue
 from tests.support import mariadb
 from tests.support.counting_sink import CountingCallback
 from tests.support.outage_bench import Probes, Scene, until
 from tests.support.outage_peers import Gate
+from tests.support.scenario import Queue
 from tests.support.service import ROOT, ServiceProcess
 from tests.support.smtp_peer import SmtpPeer
 
@@ -31,24 +30,6 @@ CONNECTIONS = 10
 EMAILS = 200
 SLOW_MACHINE = 20.0
 """Seconds beyond the grace that a test machine may need to end a process that has decided to end."""
-
-
-@pytest.fixture
-async def relay() -> AsyncIterator[SmtpPeer]:
-    async with SmtpPeer() as peer:
-        yield peer
-
-
-@pytest.fixture(params=["mysql", "sqlite"])
-def queue(request: pytest.FixtureRequest) -> Queue:
-    found = request.getfixturevalue("mariadb_queue" if request.param == "mysql" else "sqlite_queue")
-    assert isinstance(found, Queue)
-    return found
-
-
-@pytest.fixture
-def scene(queue: Queue, relay: SmtpPeer, callback: CountingCallback, tmp_path: Path) -> Scene:
-    return Scene(dict(queue.variables), queue.producer, relay, callback, tmp_path)
 
 
 @pytest.fixture
