@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,13 +27,17 @@ from mailculator.stores.mariadb_rows import (
 
 # The index gives the rows due in their order: about as many are read as are claimed, however long the queue is. Left
 # to itself the optimizer may find most of the table due and sort it.
-_DUE = "FROM emails FORCE INDEX (idx_emails_due) WHERE status = %s AND parked = 0 AND due_at <= NOW(6) ORDER BY due_at"
+_IS_DUE = "status = %s AND parked = 0 AND due_at <= NOW(6) ORDER BY due_at LIMIT %s"
+_DUE = f"FROM emails FORCE INDEX (idx_emails_due) WHERE {_IS_DUE}"
 
-_CLAIMED = (
+_COLUMNS = (
     "SELECT id, version, payload_file_path, eml_file_path, reason, attempts, generation,"
     " TIMESTAMPDIFF(MICROSECOND, failing_since, NOW(6)), ttl - UNIX_TIMESTAMP(NOW(6)), last_error, created_at,"
-    " {reached} " + _DUE + " LIMIT %s FOR UPDATE SKIP LOCKED"
+    " {reached} "
 )
+_CLAIMED = f"{_COLUMNS} {_DUE} FOR UPDATE SKIP LOCKED"
+_SEEN = f"SELECT id {_DUE}"
+_CLAIMED_BY_ID = f"{_COLUMNS} FROM emails FORCE INDEX (PRIMARY) WHERE id IN %s AND {_IS_DUE} FOR UPDATE SKIP LOCKED"
 
 # Assignments run from left to right: the lease gets the version after the bump, reached_at the time before it.
 _CLAIM = (
@@ -90,9 +94,10 @@ class Due:
 async def due(session: Session, stage: Stage, limit: int, *, token: str) -> Due:
     """Lock what is due, oldest due first."""
     found = await session.execute(_CLAIMED.format(reached=_reached(stage)), (stage.waiting, limit))
+    rows = [*found.rows, *await _hidden(session, stage, limit, {fields[0] for fields in found.rows})]
     odd: dict[str, str] = {}
     emails: list[Email] = []
-    for fields in found.rows:
+    for fields in rows:
         why = oddity(fields[1], fields[5])
         if why is None:
             emails.append(_email(fields, stage.working, token))
@@ -105,6 +110,23 @@ async def due(session: Session, stage: Stage, limit: int, *, token: str) -> Due:
     }
     anew = set(tried) - await on_record(session, tried)
     return Due([_anew(email) if email.id in anew else email for email in emails], sorted(anew), odd)
+
+
+async def _hidden(session: Session, stage: Stage, limit: int, found: Set[str]) -> Sequence[Sequence[Any]]:
+    """Lock what is due and was skipped though nobody holds it.
+
+    A locking read that runs to the end of its range locks the entry behind it, too, until its transaction ends, and
+    that is another stage's first email. Two idle pipelines that poll at the same moments would hide each other's mail
+    for ever. Such a lock is on the index's entry alone, so by the primary key the row can be had.
+    """
+    if len(found) >= limit:
+        return ()
+    seen = await session.execute(_SEEN, (stage.waiting, limit))
+    hidden = [email_id for (email_id,) in seen.rows if email_id not in found]
+    if not hidden:
+        return ()
+    statement = _CLAIMED_BY_ID.format(reached=_reached(stage))
+    return (await session.execute(statement, (hidden, stage.waiting, limit - len(found)))).rows
 
 
 def _anew(email: Email) -> Email:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from mailculator import lifecycle
 from mailculator.config import Settings
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.errors import StoreRejected, StoreUnavailable
-from mailculator.lifecycle import INTAKE, SENDER, Move
+from mailculator.lifecycle import INTAKE, SENDER, STAGES, Move, Stage
 from mailculator.model import NewEmail, Row, Status
 from mailculator.stores import mariadb_claims, mariadb_moves
 from mailculator.stores.base import Enqueued, Recorded, Renewal, Steered
@@ -405,3 +407,28 @@ async def test_a_status_of_another_program_spoils_no_look_at_the_queue(server: P
     assert [email.id for email in await store.claim(INTAKE, 10, lease=90.0, holder="h")] == [email_id]
     assert await store.requeue([foreign], who="w", why="y", ttl_extension=1.0) == [Steered.MISSING]
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("polling", "claiming"),
+    list(itertools.permutations(STAGES, 2)),
+    ids=lambda stage: stage.name,
+)
+async def test_a_poll_under_way_at_one_stage_hides_no_mail_of_another(
+    store: MariadbStore, server: PrivateMariadb, settings: Settings, polling: Stage, claiming: Stage
+) -> None:
+    """A locking read also locks the index's entry behind its range, and that is another stage's first email."""
+    (email_id,) = await enqueue(store, 1)
+    mariadb.execute(
+        server, settings.mysql_database, "UPDATE emails SET status = %s WHERE id = %s", (claiming.waiting, email_id)
+    )
+
+    async def look(session: Session, stage: Stage) -> list[str]:
+        return [email.id for email in (await mariadb_claims.due(session, stage, 10, token="t" * 32)).emails]
+
+    async def poll(session: Session) -> None:
+        assert await look(session, polling) == []
+        assert await store._pool.run("claim", partial(look, stage=claiming)) == [email_id]
+
+    async with asyncio.timeout(20):
+        await store._pool.run("claim", poll)
