@@ -79,23 +79,9 @@ class WebhookClient:
 
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """As CallbackClient.post. Once a status has come it counts, however the body ends."""
-        return await self._request("POST", body, headers)
-
-    async def ping(self) -> Answer:
-        """HEAD, to see whether anybody answers at all. Errors: CallbackUnavailable."""
-        return await self._request("HEAD", None, {})
-
-    async def close(self) -> None:
-        """As CallbackClient.close."""
-        if self._session is not None:
-            await self._session.close()
-
-    async def _request(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         try:
             session = await self._open()
-            async with session.request(
-                method, self._settings.url, data=body, headers=headers, allow_redirects=False
-            ) as response:
+            async with session.post(self._settings.url, data=body, headers=headers, allow_redirects=False) as response:
                 text = await _read(response)
                 return Answer(response.status, self._retry_after(response), one_line(text.decode("utf-8", "replace")))
         except TimeoutError as cause:
@@ -103,11 +89,16 @@ class WebhookClient:
         except (aiohttp.ClientError, OSError, ValueError) as cause:
             raise CallbackUnavailable("callback", self._describe(cause)) from cause
 
+    async def close(self) -> None:
+        """As CallbackClient.close."""
+        if self._session is not None:
+            await self._session.close()
+
     async def _open(self) -> aiohttp.ClientSession:
         async with self._opening:
             if self._session is None:
                 # Reading the system's authorities takes 100 ms of CPU, and redirects never lead from http to https.
-                secure = self._settings.url.startswith("https:")
+                secure = self._settings.url.lower().startswith("https:")
                 context = await asyncio.to_thread(_tls_context, self._settings.ca_file) if secure else True
                 self._session = aiohttp.ClientSession(
                     connector=aiohttp.TCPConnector(

@@ -235,6 +235,14 @@ async def test_tls_is_verified(certificates: Certificates) -> None:
         assert not peer.calls
 
 
+async def test_the_ca_file_counts_however_the_scheme_is_written(certificates: Certificates) -> None:
+    async with CallbackPeer(tls=certificates.server("127.0.0.1")) as peer:
+        shouted = CallbackSettings(peer.url.replace("https:", "HTTPS:"), ca_file=certificates.ca_file)
+        client = WebhookClient(shouted)
+        assert (await post(client)).status == 200
+        await client.close()
+
+
 async def test_a_ca_file_that_cannot_be_read(tmp_path: Path, certificates: Certificates) -> None:
     settings = {"ca_file": tmp_path / "none.pem"}
     async with CallbackPeer(tls=certificates.server("127.0.0.1")) as peer, client_of(peer, **settings) as client:
@@ -257,9 +265,3 @@ async def test_a_cancelled_post_leaves_nothing_for_the_next() -> None:
             await posting
         late.set()
         assert (await post(client)).status == 200
-
-
-async def test_ping_asks_without_posting() -> None:
-    async with CallbackPeer(status=405) as peer, client_of(peer) as client:
-        assert (await client.ping()).status == 405
-        assert [call.method for call in peer.calls] == ["HEAD"]
