@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -35,7 +36,8 @@ NEEDED_WITH = MappingProxyType({"mysql": "with MYSQL_PIPELINES_ENABLED", "smtp":
 
 _ENV_HEAD = """\
 # Settings of mailculator. Written by `python -m mailculator.config_docs`; edit mailculator/config.py instead.
-# What is commented out shows its default. docs/configuration.md says more.
+# What is commented out shows its default. docs/configuration.md says more. The file is one for a shell and for compose,
+# so values with blanks or quotes stand in single quotes; `docker run --env-file` wants them bare.
 """
 
 _DOCS_HEAD = """\
@@ -73,7 +75,8 @@ def env_example() -> str:
             title = f"--- {SECTIONS[name]} "
             lines.append(f"\n# {title:-<60}\n")
         lines.extend(f"# {line}\n" for line in textwrap.wrap(_sentence(field), WIDTH))
-        shown = f"{name}={_default(field)}"
+        default = _default(field)
+        shown = f"{name}={shlex.quote(default) if default else ''}"
         lines.append(f"{shown}\n" if environment.marked(field, "required") else f"# {shown}\n")
     return "".join(lines)
 

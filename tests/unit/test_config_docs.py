@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 from mailculator import config_docs, environment
@@ -41,7 +42,8 @@ def test_every_section_begins_with_a_variable_that_exists() -> None:
 
 
 def test_the_example_shows_the_defaults() -> None:
-    """Taken as it is, with every comment mark removed, it is the default configuration."""
-    lines = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", config_docs.env_example(), re.MULTILINE)
-    ours, default = load(dict(lines), needs=()), load({}, needs=())
+    """As a shell reads it, with every comment mark removed, it is the default configuration."""
+    found = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", config_docs.env_example(), re.MULTILINE)
+    lines = {name: "".join(shlex.split(value)) for name, value in found}
+    ours, default = load(lines, needs=()), load({}, needs=())
     assert ours.model_dump() == default.model_dump()
