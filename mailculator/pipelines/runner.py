@@ -194,7 +194,8 @@ class Runner:
         return len(emails) == room
 
     def _begin(self) -> None:
-        while self._ahead and len(self._tasks) < self._pipeline.concurrency:
+        # A claim may come back after the stop: none of it begins.
+        while self._ahead and len(self._tasks) < self._pipeline.concurrency and not self._halt.is_set():
             if self._tasks and (away := self._away()):
                 self._give_back(f"the {away} is away")
                 return

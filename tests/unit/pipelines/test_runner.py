@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -226,6 +226,28 @@ async def test_stop_gives_back_what_has_not_begun_and_finishes_what_has() -> Non
         await task
     assert bench.store.entries["a"].email.status is Status.READY
     assert bench.store.calls["claim"] == 1
+
+
+async def test_a_claim_that_comes_back_after_the_stop_begins_nothing() -> None:
+    bench = Bench(concurrency=2)
+    asked, answer = asyncio.Event(), asyncio.Event()
+    claim = bench.store.claim
+
+    async def slow(*arguments: Any, **named: Any) -> list[Email]:
+        found = await claim(*arguments, **named)
+        asked.set()
+        await answer.wait()
+        return found
+
+    bench.store.claim = slow  # type: ignore[method-assign]
+    bench.store.add("a")
+    async with bench.running() as task:
+        await asked.wait()
+        bench.runner.stop()
+        answer.set()
+        await task
+    assert bench.pipeline.begun == []
+    assert bench.store.statuses() == [Status.ACCEPTED]
 
 
 async def test_abort_interrupts_and_a_handler_may_say_how_far_it_came() -> None:
