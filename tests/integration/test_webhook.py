@@ -19,14 +19,9 @@ from mailculator.transport.base import Answer
 from mailculator.transport.callback_format import SENT, build_body, build_headers
 from mailculator.transport.webhook import BODY_LIMIT, CallbackSettings, WebhookClient
 from tests.support.callback_peer import CallbackPeer, endless, hang, reset, stalling
-from tests.support.certificates import Certificates, make_certificates
+from tests.support.certificates import Certificates
 
 BODY = b'{"code":"TRAVELING"}'
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("ca"))
 
 
 @asynccontextmanager
