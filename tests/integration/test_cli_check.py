@@ -17,17 +17,12 @@ from mailculator.stores.base import Ping
 from tests.integration.cli_shell import type_in
 from tests.support import mariadb
 from tests.support.callback_peer import CallbackPeer
-from tests.support.certificates import Certificates, make_certificates
+from tests.support.certificates import Certificates
 from tests.support.smtp_peer import SmtpPeer
 
 pytestmark = pytest.mark.timeout(300)
 
 Variables = dict[str, object]
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture

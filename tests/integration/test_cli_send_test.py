@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.cli_shell import type_in
-from tests.support.certificates import Certificates, make_certificates
+from tests.support.certificates import Certificates
 from tests.support.smtp_peer import SmtpPeer
 
 USER, PASSWORD = "alice", "open sesame"
@@ -19,11 +19,6 @@ FORMS = (
     base64.b64encode(PASSWORD.encode()).decode(),
     base64.b64encode(f"\0{USER}\0{PASSWORD}".encode()).decode(),
 )
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("ca"))
 
 
 async def send_test(peer: SmtpPeer, *, to: str = "someone@example.com", **variables: Any) -> tuple[int, str, str]:
