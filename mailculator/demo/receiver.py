@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -61,19 +62,19 @@ def _append(path: Path, body: bytes) -> None:
 
 
 async def _serve(port: int) -> None:
-    receiver = Receiver()
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):  # as a container's first process it would not hear them otherwise
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    receiver = Receiver(Path("/dev/stdout"))
     await receiver.start("0.0.0.0", port)  # noqa: S104  # compose reaches it from other containers
     print(f"callbacks are acknowledged at port {receiver.port}", flush=True)  # noqa: T201
-    await asyncio.Event().wait()
+    await stopped.wait()
+    await receiver.stop()
 
 
 def main() -> None:
     """`python -m mailculator.demo.receiver [PORT]`, by default 8090."""
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 8090
-    try:
-        asyncio.run(_serve(port))
-    except KeyboardInterrupt:
-        return
+    asyncio.run(_serve(int(sys.argv[1]) if len(sys.argv) > 1 else 8090))
 
 
 if __name__ == "__main__":
