@@ -37,9 +37,9 @@ async def test_on_its_own_it_prints_what_it_was_told_and_hears_a_stop() -> None:
     )
     assert process.stdout is not None
     port = int((await process.stdout.readline()).rsplit(maxsplit=1)[1])
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"http://127.0.0.1:{port}/callback", data=b'{"code":"TRAVELING"}') as answer:
-            assert answer.status == 200
+    url, body = f"http://127.0.0.1:{port}/callback", b'{"code":"TRAVELING"}'
+    async with aiohttp.ClientSession() as session, session.post(url, data=body) as answer:
+        assert answer.status == 200
     assert await process.stdout.readline() == b'{"code":"TRAVELING"}\n'
     process.terminate()
     assert await process.wait() == 0
