@@ -12,15 +12,15 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
 
-from mailculator.errors import StoreUnavailable
+from mailculator.errors import StoreError, StoreUnavailable
 from mailculator.retry import Backoff
 from mailculator.stores.mariadb_connection import Connection, Result
-from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost, NoRight
+from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost, NoRight, RowRefused
 
 T = TypeVar("T")
 
@@ -130,7 +130,14 @@ class Pool:
         """
         async with self.session(op) as session:
             await session.execute("START TRANSACTION")
-            yield session
+            try:
+                yield session
+            except (Aborted, RowRefused):
+                # The server has answered, so the connection is in step. A rollback that comes with the closing of the
+                # connection may come late: the work, taken up again, would pass over its own rows as locked.
+                with suppress(StoreError):
+                    await session.execute("ROLLBACK")
+                raise
             try:
                 await session.execute("COMMIT")
             except Lost as error:

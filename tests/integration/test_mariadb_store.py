@@ -432,3 +432,18 @@ async def test_a_poll_under_way_at_one_stage_hides_no_mail_of_another(
 
     async with asyncio.timeout(20):
         await store._pool.run("claim", poll)
+
+
+async def test_a_claim_that_begins_anew_passes_over_none_of_its_own_rows(
+    store: MariadbStore, server: PrivateMariadb, settings: Settings
+) -> None:
+    """The rollback of its first attempt must be over: its locks would hide the rows from its second."""
+    for _ in range(5):
+        bad, *good = await enqueue(store, 400)
+        mariadb.execute(
+            server,
+            settings.mysql_database,
+            "INSERT INTO email_status_history (email_id, status, version) VALUES (%s, 'INTAKING', 2)",
+            (bad,),
+        )
+        assert sorted(email.id for email in await store.claim(INTAKE, 500, lease=60, holder="me")) == good
