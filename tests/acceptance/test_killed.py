@@ -141,9 +141,11 @@ async def test_frozen_for_longer_than_its_lease_before_the_message_leaves(shared
 async def test_frozen_within_a_transaction(shared_scene: Scene) -> None:
     """Its locks must not keep anybody from what it held; a host that has lost its power leaves them just so."""
     scene = shared_scene
-    scene.callback.script += [callback_peer.hang] * (2 * CONNECTIONS)
+    scene.callback.script += [callback_peer.hang] * (20 * CONNECTIONS)
     await scene.put(CONNECTIONS)
-    async with ServiceProcess(settings(scene, "frozen", PIPELINE_INTERVAL="0.02")) as frozen:
+    # It may take many looks to catch it within a transaction, and none of the emails may be called back meanwhile.
+    patient = settings(scene, "frozen", PIPELINE_INTERVAL="0.002", MAILCULATOR_CALLBACK_TIMEOUT=300)
+    async with ServiceProcess(patient) as frozen:
         await scene.standing_in(Status.CALLING_SENT_CALLBACK, CONNECTIONS)
         await _stopped_within_a_transaction(scene, frozen)
         await _another_ends_it(scene, Status.CALLING_SENT_CALLBACK, holder="frozen")
