@@ -6,6 +6,11 @@ import random
 from dataclasses import dataclass
 
 
+def spread(longest: float, rng: random.Random, floor: float = 0.5) -> float:
+    """A random share of `longest` seconds, `floor` (0 … 1) of it at least: keeps those who wait together apart."""
+    return longest * (floor + (1.0 - floor) * rng.random())
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Exponential backoff with full jitter.
@@ -25,4 +30,4 @@ class Backoff:
     def delay(self, attempt: int, rng: random.Random) -> float:
         """Seconds to wait after try number `attempt` (1 is the first)."""
         longest = min(self.cap, self.base * 2.0 ** min(max(attempt, 1) - 1, 60))
-        return longest * (self.floor + (1.0 - self.floor) * rng.random())
+        return spread(longest, rng, self.floor)

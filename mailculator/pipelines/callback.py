@@ -15,6 +15,7 @@ from mailculator.events import CallbackAttempted, Observer
 from mailculator.lifecycle import Acknowledged, Outcome, Park, Retry, Stage, Wait
 from mailculator.model import Email
 from mailculator.pipelines.breaker import Breaker
+from mailculator.retry import spread
 from mailculator.timing import Timing
 from mailculator.transport.base import Answer, CallbackClient
 
@@ -111,7 +112,7 @@ class Callback:
             return Park(f"given up: {reason}")
         if self._guard.is_open:
             # It is the callback that is away, not this email that it refuses: due as soon as claims go on.
-            return Wait(reason, self._timing.wait * (0.5 + 0.5 * self._rng.random()))
+            return Wait(reason, spread(self._timing.wait, self._rng))
         delay = self._timing.callback_backoff.delay(email.attempts, self._rng)
         return Retry(reason, max(delay, min(retry_after or 0.0, self._timing.callback_backoff.cap)))
 

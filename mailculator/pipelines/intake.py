@@ -17,6 +17,7 @@ from mailculator.payload import Payload
 from mailculator.pipelines import files
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.threads import Threads
+from mailculator.retry import spread
 from mailculator.strictjson import Truncated
 from mailculator.timing import Timing
 
@@ -123,7 +124,7 @@ class Intake:
         if error.shared:
             self._share.failed(error.detail)
             if self._share.is_open:  # it is the share that is away: due as soon as claims go on
-                return Wait(error.detail, self._timing.wait * (0.5 + 0.5 * self._rng.random()))
+                return Wait(error.detail, spread(self._timing.wait, self._rng))
             return self._retry(email, error.detail)
         if not error.missing or not self._is_overdue(email):
             return self._retry(email, error.detail)

@@ -27,6 +27,7 @@ from mailculator.pipelines import files
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.threads import Threads
+from mailculator.retry import spread
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope, Relay
 
@@ -205,7 +206,7 @@ class Sender:
                 if error.phase in FROM_RCPT_ON and not self._guard.is_open:
                     # The relay had taken the sender, so this mail may have to do with it: the try counts.
                     return self._retry(email, str(error))
-                return Wait(_remember(email, str(error)), self._soon())
+                return Wait(_remember(email, str(error)), spread(self._timing.wait, self._rng))
 
     def _retry(self, email: Email, reason: str) -> Outcome:
         if email.failing_for >= self._timing.relay_give_up:
@@ -222,13 +223,10 @@ class Sender:
         if error.shared:
             self._share.failed(error.detail)
             if self._share.is_open:
-                return Wait(_remember(email, error.detail), self._soon())
+                return Wait(_remember(email, error.detail), spread(self._timing.wait, self._rng))
         if error.missing and not error.shared and email.failing_for >= self._timing.relay_give_up:
             return Failed(error.detail)
         return Retry(_remember(email, error.detail), self._timing.payload_backoff.delay(email.attempts, self._rng))
-
-    def _soon(self) -> float:
-        return self._timing.wait * (0.5 + 0.5 * self._rng.random())
 
     def _tell(self, result: str, code: int | None, started: float) -> None:
         self._observer(SmtpAttempted(result, code or 0, self._clock.now() - started))

@@ -13,6 +13,7 @@ from dataclasses import replace
 import mailculator
 from mailculator.config import Settings
 from mailculator.errors import StoreRejected, StoreUnavailable
+from mailculator.retry import spread
 from mailculator.stores import mariadb_layout, schema_files
 from mailculator.stores.base import SchemaState
 from mailculator.stores.mariadb import NAME as STORE
@@ -169,7 +170,7 @@ class MariadbSchema:
             else:
                 return
             progress("  a transaction holds the table: trying again")
-            await asyncio.sleep(self._pause * (0.5 + 0.5 * self._rng.random()))
+            await asyncio.sleep(spread(self._pause, self._rng))
 
     @asynccontextmanager
     async def _session(self, op: str, statement_timeout: float) -> AsyncIterator[_Session]:
