@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from mailculator import callback_url, environment, setting_values
 from mailculator.config import Need, Settings
@@ -23,11 +24,12 @@ SWITCH = "MYSQL_PIPELINES_ENABLED"
 
 def problems(settings: Settings, needs: frozenset[Need]) -> list[Problem]:
     """Everything that stands in the way of these needs."""
-    found = list(_dynamodb(settings))
+    found: list[Problem] = []
     wanted = set(needs)
     if "store" in wanted:
         wanted |= {"mysql"} if settings.mysql_pipelines_enabled else set()
         wanted |= {"sqlite"} if settings.sqlite_pipelines_enabled else set()
+        wanted |= {"dynamodb"} if settings.dynamodb_pipelines_enabled else set()
     for need, checks in _CHECKS.items():
         if need in wanted:
             found += list(_required(settings, need))
@@ -38,6 +40,7 @@ def problems(settings: Settings, needs: frozenset[Need]) -> list[Problem]:
 def warnings(settings: Settings) -> list[Problem]:
     """What is allowed, and what it costs; said at the start, and shown by `check` and in /health."""
     mysql = settings.mysql_pipelines_enabled
+    dynamodb = settings.dynamodb_pipelines_enabled
     unencrypted = settings.smtp_tls == "none" and not is_loopback(settings.smtp_host)
     told = (
         (mysql and settings.mysql_tls == "skip-verify", "MYSQL_TLS", "MariaDB's certificate is not verified"),
@@ -45,6 +48,16 @@ def warnings(settings: Settings) -> list[Problem]:
             mysql and not settings.mysql_password.get_secret_value(),
             "MYSQL_PASSWORD",
             "no password is sent to MariaDB",
+        ),
+        (
+            dynamodb and _is_plain(settings.aws_endpoint_url),
+            "AWS_BASE_ENDPOINT",
+            "mail's data crosses the network to DynamoDB unencrypted",
+        ),
+        (
+            mysql and dynamodb and not settings.duplicate_guard,
+            "MAILCULATOR_DUPLICATE_GUARD",
+            "an id that stands on MariaDB and on DynamoDB is sent twice",
         ),
         (settings.smtp_allow_insecure_tls, "SMTP_ALLOW_INSECURE_TLS", "the relay's certificate is not verified"),
         (unencrypted, "MAILCULATOR_SMTP_TLS", "mail goes to the relay unencrypted"),
@@ -66,23 +79,28 @@ def is_loopback(host: str) -> bool:
         return host.lower().rstrip(".") == "localhost"
 
 
+def _is_plain(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+
 def _required(settings: Settings, need: Need) -> Iterator[Problem]:
     for name, (attribute, field) in environment.fields(Settings).items():
         if environment.marked(field, "required") == need and not getattr(settings, attribute):
             yield Problem(name, "is required")
 
 
-def _dynamodb(settings: Settings) -> Iterator[Problem]:
-    if settings.dynamodb_pipelines_enabled:
-        yield Problem(
-            "DYNAMODB_PIPELINES_ENABLED",
-            "this version has no DynamoDB store; unset it, and leave that queue to the service that runs it now",
-        )
-
-
 def _enabled(settings: Settings) -> Iterator[Problem]:
-    if not settings.mysql_pipelines_enabled and not settings.sqlite_pipelines_enabled:
-        yield Problem(SWITCH, "no queue is switched on: set this or SQLITE_PIPELINES_ENABLED to true")
+    switches = (
+        settings.mysql_pipelines_enabled,
+        settings.sqlite_pipelines_enabled,
+        settings.dynamodb_pipelines_enabled,
+    )
+    if not any(switches):
+        yield Problem(
+            SWITCH,
+            "no queue is switched on: set this, SQLITE_PIPELINES_ENABLED or DYNAMODB_PIPELINES_ENABLED to true",
+        )
 
 
 def _mysql(settings: Settings) -> Iterator[Problem]:
@@ -93,6 +111,26 @@ def _mysql(settings: Settings) -> Iterator[Problem]:
 def _sqlite(settings: Settings) -> Iterator[Problem]:
     if settings.sqlite_path.is_dir():
         yield Problem("SQLITE_PATH", f"must name a file, not a directory (got '{settings.sqlite_path}')")
+
+
+def _dynamodb(settings: Settings) -> Iterator[Problem]:
+    url, other = settings.aws_endpoint_url, settings.aws_tools_endpoint_url
+    variable = "AWS_ENDPOINT_URL" if url == other else "AWS_BASE_ENDPOINT"
+    if url and not setting_values.is_endpoint(url):
+        yield Problem(variable, "must be http:// or https:// with a host and nothing behind it but a port")
+    if other and other != url:
+        yield Problem("AWS_BASE_ENDPOINT", "differs from AWS_ENDPOINT_URL: unset one of the two")
+    region = settings.aws_region
+    if region and not setting_values.is_region(region):
+        variable = "AWS_DEFAULT_REGION" if region == settings.aws_default_region else "AWS_REGION"
+        yield Problem(variable, f"must be a region's name, like eu-west-1 (got {region[:60]!r})")
+    key, secret = settings.aws_access_key_id, settings.aws_secret_access_key.get_secret_value()
+    if key and not secret:
+        yield Problem("AWS_SECRET_ACCESS_KEY", "is required when AWS_ACCESS_KEY_ID is set")
+    if secret and not key:
+        yield Problem("AWS_ACCESS_KEY_ID", "is required when AWS_SECRET_ACCESS_KEY is set")
+    if settings.aws_session_token.get_secret_value() and not (key or secret):
+        yield Problem("AWS_ACCESS_KEY_ID", "is required when AWS_SESSION_TOKEN is set")
 
 
 def _smtp(settings: Settings) -> Iterator[Problem]:
@@ -132,6 +170,12 @@ def _callback(settings: Settings) -> Iterator[Problem]:
 def _paths(settings: Settings) -> Iterator[Problem]:
     yield from _directory("ATTACHMENTS_BASE_PATH", settings.attachments_base_path)
     yield from _directory("EML_STORAGE_PATH", settings.eml_storage_path)
+    peer = settings.dynamodb_pipelines_enabled and settings.dynamodb_peer_consumer
+    if peer and settings.eml_storage_path is None:
+        yield Problem(
+            "EML_STORAGE_PATH",
+            "is required when MAILCULATOR_DYNAMODB_PEER_CONSUMER is true: the older consumer prepares EML files",
+        )
 
 
 _CHECKS: Mapping[Need, tuple[Check, ...]] = MappingProxyType(
@@ -139,6 +183,7 @@ _CHECKS: Mapping[Need, tuple[Check, ...]] = MappingProxyType(
         "store": (_enabled,),
         "mysql": (_mysql,),
         "sqlite": (_sqlite,),
+        "dynamodb": (_dynamodb,),
         "smtp": (_smtp,),
         "callback": (_callback,),
         "paths": (_paths,),

@@ -23,6 +23,8 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "MYSQL_PIPELINES_ENABLED": "Queues",
         "MYSQL_HOST": "MariaDB",
         "SQLITE_PATH": "SQLite",
+        "EMAIL_OUTBOX_TABLE": "DynamoDB",
+        "MAILCULATOR_DUPLICATE_GUARD": "Two queues at once",
         "SMTP_HOST": "Relay",
         "PIPELINE_CALLBACK_URL": "Callback",
         "ATTACHMENTS_BASE_PATH": "Mail",
@@ -32,10 +34,17 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
 )
 """The first variable of each section, in the order of the model."""
 
-NEEDED_WITH = MappingProxyType({"mysql": "with MYSQL_PIPELINES_ENABLED", "smtp": "always", "callback": "always"})
+NEEDED_WITH = MappingProxyType(
+    {
+        "mysql": "with MYSQL_PIPELINES_ENABLED",
+        "dynamodb": "with DYNAMODB_PIPELINES_ENABLED",
+        "smtp": "always",
+        "callback": "always",
+    }
+)
 
 _ENV_HEAD = """\
-# Settings of mailculator. Written by `python -m mailculator.config_docs`; edit mailculator/config.py instead.
+# Settings of mailculator. Written by `python -m mailculator.config_docs`; edit mailculator/settings/ instead.
 # What is commented out shows its default. docs/configuration.md says more. The file is one for a shell and for compose,
 # so values with blanks or quotes stand in single quotes; `docker run --env-file` wants them bare.
 """
@@ -43,7 +52,7 @@ _ENV_HEAD = """\
 _DOCS_HEAD = """\
 # Configuration
 
-Written by `python -m mailculator.config_docs` from the settings model, `mailculator/config.py`.
+Written by `python -m mailculator.config_docs` from the settings model, `mailculator/settings/`.
 
 mailculator is configured by environment variables alone. An empty value counts as unset. `mailculator check` reports
 everything that is wrong at once, one line each, with the variable's name; so does a start, which then exits with 78.
@@ -119,7 +128,7 @@ def _meaning(name: str, field: FieldInfo) -> str:
 
 def _default(field: FieldInfo) -> str:
     told = environment.marked(field, "default")
-    if told or field.default is None:
+    if told or field.default is None or field.default_factory is not None:
         return ""
     if isinstance(field.default, dict):
         return json.dumps(field.default, separators=(",", ":"))

@@ -24,14 +24,6 @@ MASK = "***"
 
 RESERVED: Mapping[str, str] = MappingProxyType(
     {
-        "EMAIL_OUTBOX_TABLE": "DynamoDB table.",
-        "AWS_BASE_ENDPOINT": "DynamoDB endpoint; also AWS_ENDPOINT_URL.",
-        "AWS_ENDPOINT_URL": "The same, under the name of the AWS tools.",
-        "AWS_REGION": "With AWS_ACCESS_KEY_ID and the others, the usual AWS chain.",
-        "AWS_ACCESS_KEY_ID": "As above.",
-        "AWS_SECRET_ACCESS_KEY": "As above.",
-        "AWS_SESSION_TOKEN": "As above.",
-        "MAILCULATOR_DYNAMODB_PEER_CONSUMER": "Work beside the older consumer on DynamoDB.",
         "MAILCULATOR_ADMIN_PORT": "The operators' page and its API.",
         "MAILCULATOR_ADMIN_TOKEN": "Token of the page; also MAILCULATOR_ADMIN_TOKEN_FILE.",
         "MAILCULATOR_JOURNAL_DIR": "The send journal.",

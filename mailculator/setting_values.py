@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from urllib.parse import urlsplit
 
 from mailculator import address
 from mailculator.errors import PayloadError
@@ -16,6 +17,9 @@ _FLAGS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0":
 _HOST_LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.IGNORECASE | re.ASCII)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 """RFC 9110 section 5.6.2."""
+_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")
+_REGION = re.compile(r"(?![0-9]+$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+"""What becomes a label of the service's host name."""
 
 OUR_HEADERS = frozenset(
     {"content-type", "content-length", "host", "connection", "transfer-encoding", "user-agent", "expect"}
@@ -96,6 +100,30 @@ def replica_name(value: str) -> str:
     if not value or len(value) > 100 or not value.isprintable():
         raise ValueError("must be 1 to 100 printable characters")
     return value
+
+
+def table_name(value: str) -> str:
+    """A DynamoDB table's name (Amazon DynamoDB Developer Guide, "Naming rules"), or nothing."""
+    if value and not _TABLE.fullmatch(value):
+        raise ValueError("must be 3 to 255 characters of A-Z, a-z, 0-9, _, - and .")
+    return value
+
+
+def is_region(text: str) -> bool:
+    """Whether it can be a region's name; emulators take any (`local`)."""
+    return _REGION.fullmatch(text) is not None
+
+
+def is_endpoint(url: str) -> bool:
+    """Whether it is a service's address: scheme, host and port, and nothing that a request would have to keep apart."""
+    try:
+        parts = urlsplit(url)
+        named = is_host_name(parts.hostname or "") or bool(ipaddress.ip_address(parts.hostname or ""))
+        port = parts.port
+    except ValueError:
+        return False
+    bare = not (parts.query or parts.fragment or parts.username or parts.password) and parts.path in {"", "/"}
+    return parts.scheme in {"http", "https"} and named and port != 0 and bare
 
 
 def domains(value: object) -> object:

@@ -20,6 +20,7 @@ GOOD = {
     "SMTP_FROM": "bounces@example.com",
     "PIPELINE_CALLBACK_URL": "http://producer.example.com/callbacks",
 }
+DYNAMODB = {"DYNAMODB_PIPELINES_ENABLED": "true", "EMAIL_OUTBOX_TABLE": "Outbox", "AWS_REGION": "eu-west-1"}
 MYSQL = {"MYSQL_PIPELINES_ENABLED": "true", "MYSQL_HOST": "db", "MYSQL_USER": "mail", "MYSQL_DATABASE": "queue"}
 
 
@@ -134,7 +135,16 @@ def test_words_for_false(word: str) -> None:
         ),
         ("SMTP_USER", "mail", "SMTP_PASS: is required when SMTP_USER is set"),
         ("SMTP_PASS", "secret", "SMTP_USER: is required when SMTP_PASS is set"),
-        ("DYNAMODB_PIPELINES_ENABLED", "true", "this version has no DynamoDB store; unset it, and leave that queue to"),
+        ("EMAIL_OUTBOX_TABLE", "ab", "must be 3 to 255 characters of A-Z, a-z, 0-9, _, - and . (got 'ab')"),
+        ("EMAIL_OUTBOX_TABLE", "out/box", "must be 3 to 255 characters of A-Z, a-z, 0-9, _, - and . (got 'out/box')"),
+        ("EMAIL_OUTBOX_TABLE", "x" * 256, "must be 3 to 255 characters of A-Z, a-z, 0-9, _, - and . (got "),
+        ("MAILCULATOR_DYNAMODB_PEER_CONSUMER", "maybe", "must be true or false (got 'maybe')"),
+        ("MAILCULATOR_DYNAMODB_KEEP_ACCEPTED", "maybe", "must be true or false (got 'maybe')"),
+        ("MAILCULATOR_DYNAMODB_INTERVAL", "0", "must be above 0 and at most 3600 (got '0')"),
+        ("MAILCULATOR_DYNAMODB_SWEEP_EVERY", "0", "must be 1..604800 (got '0')"),
+        ("MAILCULATOR_DYNAMODB_WRITE_RATE", "nan", "must be 1..100000 (got 'nan')"),
+        ("MAILCULATOR_DUPLICATE_GUARD", "perhaps", "must be true or false (got 'perhaps')"),
+        ("MAILCULATOR_CUTOVER_QUIET", "-1", "must be 0..31536000 (got '-1')"),
     ],
 )
 def test_a_bad_value_is_told_by_name_with_what_would_be_right(variable: str, value: str, message: str) -> None:
@@ -180,10 +190,95 @@ def test_an_enabled_store_needs_its_own(variable: str) -> None:
     assert problems(**{**MYSQL, variable: ""}) == {variable: "is required"}
 
 
+@pytest.mark.parametrize("variable", ["EMAIL_OUTBOX_TABLE", "AWS_REGION"])
+def test_dynamodb_needs_its_own(variable: str) -> None:
+    assert problems(**{**DYNAMODB, variable: ""}) == {variable: "is required"}
+    assert load({**GOOD, variable: ""}).dynamodb_pipelines_enabled is False
+
+
+def test_dynamodb_alone_is_a_queue() -> None:
+    settings = load({**GOOD, **DYNAMODB, "SQLITE_PIPELINES_ENABLED": ""})
+    assert (settings.email_outbox_table, settings.aws_region) == ("Outbox", "eu-west-1")
+    assert (settings.aws_endpoint_url, settings.aws_access_key_id) == ("", "")
+    assert (settings.dynamodb_interval, settings.dynamodb_sweep_every, settings.dynamodb_write_rate) == (2, 21600, 700)
+    assert (settings.dynamodb_peer_consumer, settings.dynamodb_keep_accepted) == (False, False)
+    assert (settings.duplicate_guard, settings.cutover_quiet) == (True, 86400)
+
+
+@pytest.mark.parametrize(
+    ("given", "url", "region"),
+    [
+        ({"AWS_BASE_ENDPOINT": "http://[::1]:8000/"}, "http://[::1]:8000/", "eu-west-1"),
+        ({"AWS_ENDPOINT_URL": "https://vpce-1.example.com"}, "https://vpce-1.example.com", "eu-west-1"),
+        ({"AWS_BASE_ENDPOINT": "http://db:1", "AWS_ENDPOINT_URL": "http://db:1"}, "http://db:1", "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "us-east-1"}, "", "eu-west-1"),
+        ({"AWS_REGION": "", "AWS_DEFAULT_REGION": "us-east-1"}, "", "us-east-1"),
+        ({"AWS_REGION": "local"}, "", "local"),
+    ],
+)
+def test_the_names_of_the_aws_tools_are_understood(given: dict[str, str], url: str, region: str) -> None:
+    settings = load({**GOOD, **DYNAMODB, **given})
+    assert (settings.aws_endpoint_url, settings.aws_region) == (url, region)
+
+
+ENDPOINT = "must be http:// or https:// with a host and nothing behind it but a port"
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ({"AWS_BASE_ENDPOINT": "localhost:8000"}, {"AWS_BASE_ENDPOINT": ENDPOINT}),
+        ({"AWS_ENDPOINT_URL": "ftp://db"}, {"AWS_ENDPOINT_URL": ENDPOINT}),
+        ({"AWS_BASE_ENDPOINT": "http://"}, {"AWS_BASE_ENDPOINT": ENDPOINT}),
+        ({"AWS_BASE_ENDPOINT": "http://db:0"}, {"AWS_BASE_ENDPOINT": ENDPOINT}),
+        ({"AWS_BASE_ENDPOINT": "http://db:port"}, {"AWS_BASE_ENDPOINT": ENDPOINT}),
+        ({"AWS_BASE_ENDPOINT": "http://db/dynamodb"}, {"AWS_BASE_ENDPOINT": ENDPOINT}),
+        ({"AWS_BASE_ENDPOINT": "http://db?CANARY"}, {"AWS_BASE_ENDPOINT": ENDPOINT}),
+        ({"AWS_BASE_ENDPOINT": "http://me:CANARY@db"}, {"AWS_BASE_ENDPOINT": ENDPOINT}),
+        (
+            {"AWS_BASE_ENDPOINT": "http://a", "AWS_ENDPOINT_URL": "http://b"},
+            {"AWS_BASE_ENDPOINT": "differs from AWS_ENDPOINT_URL: unset one of the two"},
+        ),
+        (
+            {"AWS_REGION": "eu west"},
+            {"AWS_REGION": "must be a region's name, like eu-west-1 (got 'eu west')"},
+        ),
+        (
+            {"AWS_REGION": "", "AWS_DEFAULT_REGION": "eu_west"},
+            {"AWS_DEFAULT_REGION": "must be a region's name, like eu-west-1 (got 'eu_west')"},
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "AKIA"},
+            {"AWS_SECRET_ACCESS_KEY": "is required when AWS_ACCESS_KEY_ID is set"},
+        ),
+        (
+            {"AWS_SECRET_ACCESS_KEY": "CANARY"},
+            {"AWS_ACCESS_KEY_ID": "is required when AWS_SECRET_ACCESS_KEY is set"},
+        ),
+        (
+            {"AWS_SESSION_TOKEN": "CANARY"},
+            {"AWS_ACCESS_KEY_ID": "is required when AWS_SESSION_TOKEN is set"},
+        ),
+        (
+            {"MAILCULATOR_DYNAMODB_PEER_CONSUMER": "true"},
+            {
+                "EML_STORAGE_PATH": "is required when MAILCULATOR_DYNAMODB_PEER_CONSUMER is true: the older consumer "
+                "prepares EML files"
+            },
+        ),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_what_dynamodb_cannot_use_is_told_only_where_it_is_used(given: dict[str, str], found: dict[str, str]) -> None:
+    assert problems(**{**DYNAMODB, **given}) == found
+    assert load({**GOOD, **given}).sqlite_pipelines_enabled
+
+
 def test_a_command_is_asked_only_for_what_it_uses() -> None:
     assert load({"SQLITE_PIPELINES_ENABLED": "1"}, needs={"store"}).sqlite_pipelines_enabled
     assert load({"SMTP_HOST": "relay", "SMTP_FROM": "a@example.com"}, needs={"smtp"}).smtp_host == "relay"
     assert set(problems(frozenset({"mysql"}), SMTP_HOST="")) == {"MYSQL_HOST", "MYSQL_USER", "MYSQL_DATABASE"}
+    assert set(problems(frozenset({"dynamodb"}), SMTP_HOST="")) == {"EMAIL_OUTBOX_TABLE", "AWS_REGION"}
     assert set(problems(frozenset({"sqlite"}), SMTP_HOST="", SMTP_PORT="x")) == {"SMTP_PORT"}
 
 
@@ -205,6 +300,25 @@ def test_what_is_unsafe_is_warned_of_by_name() -> None:
         "SMTP_ALLOW_INSECURE_TLS",
         "MAILCULATOR_TIME_SCALE",
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"AWS_BASE_ENDPOINT": "http://dynamodb:8000"}, ["AWS_BASE_ENDPOINT"]),
+        ({"AWS_ENDPOINT_URL": "http://10.0.0.7:8000"}, ["AWS_BASE_ENDPOINT"]),
+        ({"AWS_BASE_ENDPOINT": "http://127.0.0.1:8000"}, []),
+        ({"AWS_BASE_ENDPOINT": "http://[::1]:8000"}, []),
+        ({"AWS_BASE_ENDPOINT": "https://dynamodb:8000"}, []),
+        ({"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s"}, []),
+        ({"MAILCULATOR_DUPLICATE_GUARD": "false"}, []),
+        ({**MYSQL, "MYSQL_PASSWORD": "s", "MAILCULATOR_DUPLICATE_GUARD": "no"}, ["MAILCULATOR_DUPLICATE_GUARD"]),
+    ],
+)
+def test_what_is_unsafe_about_dynamodb_is_warned_of(given: dict[str, str], told: list[str]) -> None:
+    assert [warning.variable for warning in warnings(load({**GOOD, **DYNAMODB, **given}))] == told
+    unused = {name: value for name, value in given.items() if not name.startswith("MYSQL")}
+    assert warnings(load({**GOOD, **unused})) == []
 
 
 def test_directories_and_authorities_that_are_there_pass(tmp_path: Path) -> None:
@@ -250,9 +364,22 @@ def test_a_secret_is_taken_as_it_is(password: str) -> None:  # bad input 43
 def test_a_secret_may_come_from_a_file(tmp_path: Path, content: str, secret: str) -> None:
     path = tmp_path / "secret"
     path.write_bytes(content.encode())
-    files = {name: str(path) for name in ("MYSQL_PASSWORD_FILE", "SMTP_PASS_FILE", "MAILCULATOR_CALLBACK_SECRET_FILE")}
-    settings = load({**GOOD, **MYSQL, **files, "SMTP_USER": "u"})
-    for found in (settings.mysql_password, settings.smtp_pass, settings.callback_secret):
+    secrets = (
+        "MYSQL_PASSWORD",
+        "SMTP_PASS",
+        "MAILCULATOR_CALLBACK_SECRET",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_SESSION_TOKEN",
+    )
+    files = {f"{name}_FILE": str(path) for name in secrets}
+    settings = load({**GOOD, **MYSQL, **DYNAMODB, **files, "SMTP_USER": "u", "AWS_ACCESS_KEY_ID": "AKIA"})
+    for found in (
+        settings.mysql_password,
+        settings.smtp_pass,
+        settings.callback_secret,
+        settings.aws_secret_access_key,
+        settings.aws_session_token,
+    ):
         assert found.get_secret_value() == secret
 
 
@@ -281,9 +408,12 @@ def test_no_error_and_no_representation_holds_a_secret() -> None:
         "MAILCULATOR_CALLBACK_SECRET": "CANARY-3",
         "MAILCULATOR_CALLBACK_HEADERS": '{"Authorization": "Bearer CANARY-4"}',
         "PIPELINE_CALLBACK_URL": "http://producer.example.com/callbacks?token=CANARY-5",
+        "AWS_SECRET_ACCESS_KEY": "CANARY-6",
+        "AWS_SESSION_TOKEN": "CANARY-7",
         "SMTP_USER": "u",
+        "AWS_ACCESS_KEY_ID": "AKIA",
     }
-    environ = {**GOOD, **MYSQL, **secrets}
+    environ = {**GOOD, **MYSQL, **DYNAMODB, **secrets}
     settings = load(environ)
     shown = [repr(settings), str(settings), repr(redacted(settings, environ)), repr([settings])]
     broken = {**environ, "SMTP_PORT": "x", "MAILCULATOR_CALLBACK_HEADERS": '["CANARY-4"]', "SMTP_PASS": "CANARY\udcff"}

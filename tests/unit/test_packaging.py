@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from mailculator import __version__
-from mailculator.config import Settings
+from mailculator.config import Settings, load
 from mailculator.environment import RESERVED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +77,14 @@ def test_pymysql_stays_where_aiomysql_works() -> None:
     """PyMySQL 1.2.1 and later break aiomysql 0.3: bytes parameters first, then its import."""
     assert "PyMySQL>=1.1.1,<1.2.1" in PROJECT["project"]["dependencies"]
     assert locked("requirements.lock")["pymysql"] in {"1.1.1", "1.1.2", "1.2.0"}
+
+
+def test_aioboto3_alone_says_which_driver_goes_with_it() -> None:
+    """aiobotocore pins botocore, and aioboto3 pins aiobotocore: a bound of ours beside theirs could only clash."""
+    named = declared(PROJECT["project"]["dependencies"])
+    assert "aioboto3" in named
+    assert not named & {"aiobotocore", "boto3", "botocore"}
+    assert {"aioboto3", "aiobotocore", "botocore"} <= set(locked("requirements.lock"))
 
 
 def test_every_run_time_dependency_has_its_reason() -> None:
@@ -228,6 +236,17 @@ def test_the_service_finds_what_the_stage_offers() -> None:
     assert receiver["command"] == [str(callbacks.port)]
     assert importlib.util.find_spec(receiver["entrypoint"][2]) is not None
     assert given["MYSQL_DATABASE"] == SERVICES["mariadb"]["environment"]["MARIADB_DATABASE"]
+
+
+@pytest.mark.parametrize("name", ["mailculator", "schema"])
+def test_dynamodb_is_one_switch_away(name: str) -> None:
+    given = SERVICES[name]["environment"]
+    endpoint = urlsplit(given["AWS_BASE_ENDPOINT"])
+    assert SERVICES[name]["depends_on"][str(endpoint.hostname)] == {"condition": "service_healthy"}
+    assert SERVICES[str(endpoint.hostname)]["ports"] == [f"127.0.0.1:{endpoint.port}:{endpoint.port}"]
+    assert given["DYNAMODB_PIPELINES_ENABLED"] == "${DYNAMODB_PIPELINES_ENABLED:-false}"
+    switched = {**given, "DYNAMODB_PIPELINES_ENABLED": "true", "MYSQL_PIPELINES_ENABLED": "false"}
+    assert load(switched, needs={"store"}).email_outbox_table == given["EMAIL_OUTBOX_TABLE"]
 
 
 def test_the_service_may_not_change_tables() -> None:
