@@ -87,6 +87,24 @@ class StoreCalled:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreNoticed:
+    """A store met something that somebody should know of.
+
+    Arguments:
+        kind: short and stable: poisoned, foreign_write, producer_requeue, adopted, repaired, own_write_recognised,
+            race_lost, stopped, resumed, throttled, past, without_ttl, sweep_failed, note_lost, duplicate,
+            guard_skipped, clock.
+        email_id: the email it is about, if it is about one.
+        detail: for people; no address and no secret in it.
+    """
+
+    store: str
+    kind: str
+    email_id: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SmtpAttempted:
     """One try at the relay. `result`: sent, deferred, refused, unavailable, lost. `code` 0 = no reply."""
 
@@ -140,6 +158,7 @@ Event = (
     | Rescued
     | Purged
     | StoreCalled
+    | StoreNoticed
     | SmtpAttempted
     | CallbackAttempted
     | BreakerChanged

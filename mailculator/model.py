@@ -62,6 +62,7 @@ class Email:
         expires_in: seconds from the claim until its ttl passes, on the store's clock; None where it has no ttl.
         expires_at: the same as a moment of this process's monotonic clock; set together with the lease.
         lease: how long the claim holds; None only where no runner is involved (tests).
+        duplicate_in: another store that has the same id to send; this copy must not be sent.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Email:
     expires_in: float | None = None
     expires_at: float | None = field(default=None, compare=False)
     lease: Lease | None = field(default=None, compare=False, repr=False)
+    duplicate_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ async def _store(settings: Settings, name: str) -> list[Finding]:
         state = await backend.open_schema(settings).state()
         if state.refusal:
             return [Finding(f"{name} schema", "config", f"{where}: {state.refusal}")]
-        store = await backend.open_store(settings, service=False)
+        # As the service opens it, which may have more to refuse; but the embedded queue is locked by a running service.
+        store = await backend.open_store(settings, service=name != "sqlite")
         try:
             ping = await store.ping()
         finally:

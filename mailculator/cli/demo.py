@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mailculator.cli import output
-from mailculator.cli.stores import STORE_METAVAR, StoreName
+from mailculator.cli.stores import StoreName
 
 
 def demo(
@@ -20,7 +20,7 @@ def demo(
         bool, typer.Option("--json", help="One JSON document on standard output; ends when every sample has.")
     ] = False,
     store: Annotated[
-        StoreName, typer.Option(help="mysql starts a private mariadbd.", metavar=STORE_METAVAR)
+        StoreName, typer.Option(help="mysql starts a private mariadbd.", metavar="mysql|sqlite")
     ] = StoreName.SQLITE,
     directory: Annotated[
         Path | None,
@@ -34,6 +34,8 @@ def demo(
     """
     from mailculator.demo import show
 
+    if store is StoreName.DYNAMODB:
+        raise output.misused("--store", "must be mysql or sqlite: DynamoDB has no server of its own to start here")
     if directory is not None and show.is_taken(directory):
         raise output.misused("--directory", f"{directory} is not an empty directory; the demo wants one of its own")
     options = show.Options(count, until_done=until_done or as_json, as_json=as_json, store=store, directory=directory)

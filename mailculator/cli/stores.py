@@ -22,9 +22,10 @@ class StoreName(StrEnum):
 
     MYSQL = "mysql"
     SQLITE = "sqlite"
+    DYNAMODB = "dynamodb"
 
 
-STORE_METAVAR = "mysql|sqlite"
+STORE_METAVAR = "mysql|sqlite|dynamodb"
 StoreOption = Annotated[
     StoreName | None, typer.Option("--store", help="Which queue. Default: the enabled one.", metavar=STORE_METAVAR)
 ]
@@ -56,6 +57,8 @@ def place(settings: Settings, name: str) -> str:
     """Where a store is, for people; no secret in it."""
     if name == "sqlite":
         return str(settings.sqlite_path.absolute())
+    if name == "dynamodb":
+        return f"{settings.email_outbox_table} at {settings.aws_endpoint_url or settings.aws_region}"
     return f"{settings.mysql_database} on {settings.mysql_host}:{settings.mysql_port}"
 
 

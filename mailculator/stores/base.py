@@ -14,9 +14,10 @@ What every backend promises, and the contract suite (tests/contract) holds it to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
@@ -92,6 +93,69 @@ class Capabilities:
     """What differs between backends. No flag here may remove a contract test of claim, record, rescue or history."""
 
     many_processes: bool
+    count_every: float = 5.0
+    """Seconds between two counts, at the least: where a count is paid for, it is asked for less often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """What one replica noted of one store at the end of a minute: the memory that a cutover is judged by.
+
+    Arguments:
+        at: when the minute began, UTC, on the store's clock.
+        replica: who noted it.
+        service: the version of the service that did.
+        counts: the active statuses, as counted last; empty where nothing could be counted.
+        entered: emails that came in: first claims at intake by this replica, in that minute.
+        left: emails that this replica brought to a terminal status in that minute.
+        notes: what else a reader should know, by name (a breaker that is open, sending that waits, …).
+    """
+
+    at: datetime
+    replica: str
+    service: str
+    counts: Mapping[Status, StatusCount]
+    entered: int
+    left: int
+    notes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a store knows of its own completeness, beyond counts.
+
+    Arguments:
+        exact: its counts miss nothing, by its nature; where False, only a sweep tells.
+        swept_from, swept_until: when the last full sweep that ended began and ended, UTC; None before the first.
+        swept: what that sweep counted, terminal statuses too.
+        foreign_write: the last write by another program that was seen there (a producer's new email or requeue, an
+            older consumer's move), UTC; None where none was.
+        poisoned: ids of records that cannot be worked on, at most twenty of them.
+        poisoned_count: how many there are.
+        stopped: why nothing is claimed there any more, until an operator resumes; None while claims go on.
+    """
+
+    exact: bool
+    swept_from: datetime | None = None
+    swept_until: datetime | None = None
+    swept: Mapping[Status, int] = field(default_factory=dict)
+    foreign_write: datetime | None = None
+    poisoned: tuple[str, ...] = ()
+    poisoned_count: int = 0
+    stopped: str | None = None
+
+
+class Spent(NamedTuple):
+    """Request units that a store has been charged, as this process reckons them.
+
+    Arguments:
+        op: what they were spent on (claim, record, poll, …).
+        kind: `read` or `write`.
+    """
+
+    op: str
+    kind: str
+    units: float
 
 
 class Store(Protocol):
@@ -156,6 +220,24 @@ class Store(Protocol):
 
     async def purge(self, limit: int) -> int:
         """Delete up to `limit` terminal rows past their ttl, and their history. Returns how many."""
+
+    async def remember(self, minute: Minute) -> None:
+        """Keep a minute; a second one of the same replica and minute replaces the first. Kept for a week."""
+
+    async def minutes(self, since: datetime) -> list[Minute]:
+        """The minutes that began at `since` or later, of every replica, oldest first."""
+
+    async def upkeep(self, replica: str) -> None:
+        """Whatever a backend must see to from time to time, beside rescue and retention; long work goes on on its own.
+
+        Asked for again and again, by every replica.
+        """
+
+    async def survey(self) -> Survey:
+        """How far its counts can be trusted, and what stands out."""
+
+    def spent(self) -> Sequence[Spent]:
+        """Request units since it was opened; nothing where a backend charges none."""
 
     async def ping(self) -> Ping:
         """Ask the server, not the pool."""

@@ -1,0 +1,215 @@
+"""Looking: one email, its history, counts and pages."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+from mailculator.errors import StoreRejected
+from mailculator.lifecycle import STAGES, TERMINAL
+from mailculator.model import HistoryEntry, Row, Status, StatusCount
+from mailculator.stores.dynamodb import layout, notes
+from mailculator.stores.dynamodb.codec import Item
+from mailculator.stores.dynamodb.errors import NAME
+from mailculator.stores.dynamodb.expression import Where
+from mailculator.stores.dynamodb.index import entries
+from mailculator.stores.dynamodb.record import Poisoned, Record, parse
+from mailculator.stores.dynamodb.session import Session, each, sound
+
+GET = "get"
+COUNT = "count"
+PAGE = "page"
+GUARD = "guard"
+ACCEPTED = str(Status.ACCEPTED)
+SWEEP_PAGE = 500
+"""Records in a page of a pass: a megabyte at once would hold up the loop while it is parsed."""
+INBOX_COUNTED = 10_000
+"""Of the inbox, so many are counted at the most: beyond that it is a past, and no backlog."""
+
+
+async def find(session: Session, op: str, email_id: str) -> Record | None:
+    """An email's record, its id in either case. Errors: StoreRejected for one that nobody can read."""
+    for spelling in dict.fromkeys([email_id, email_id.lower(), email_id.upper()]):
+        item = await session.table.get(op, layout.meta_key(spelling))
+        if item is not None:
+            try:
+                return parse(item)
+            except Poisoned as error:
+                raise StoreRejected(NAME, op, f"{error.email_id}: {error.why}") from error
+    return None
+
+
+async def history(session: Session, email_id: str) -> list[HistoryEntry]:
+    """Its history, oldest first: its birth, what other programs recorded, which has no time, and our lines."""
+    record = await find(session, GET, email_id)
+    if record is None:
+        return []
+    born = HistoryEntry(ACCEPTED, None, "created by its producer", record.created_at)
+    full = await notes.read(session, record.id)
+    lines = [
+        entry if entry.version is None or entry.version not in full else _in_full(entry, full[entry.version])
+        for entry in record.lines
+    ]
+    page = await session.table.query(GET, Where("{Id} = :id", {"id": record.id}), consistent=True)
+    known = {ACCEPTED, layout.META, *(line.status for line in lines)}
+    others = [
+        HistoryEntry(item[layout.STATUS], None, "recorded by another program, at a time unknown", record.created_at)
+        for item in page.items
+        if item[layout.STATUS] not in known
+    ]
+    folded = record.item.get(layout.HISTORY_FOLDED)
+    older = [HistoryEntry(ACCEPTED, None, f"{folded} older lines are not kept", record.created_at)] if folded else []
+    # What we have put on the queue ourselves says so, as long as its oldest lines are kept.
+    told = bool(lines) and lines[0].version is None and lines[0].status == ACCEPTED
+    return [*([] if told else [born]), *others, *older, *lines]
+
+
+def _in_full(entry: HistoryEntry, note: str) -> HistoryEntry:
+    return HistoryEntry(entry.status, entry.version, note, entry.created_at)
+
+
+async def standing(session: Session, ids: Sequence[str]) -> Mapping[str, Status]:
+    """Where these emails stand; ids that are not here are left out. Errors: StoreError."""
+    found: dict[str, Status] = {}
+    for item in await session.table.get_many(GUARD, [layout.meta_key(email_id) for email_id in dict.fromkeys(ids)]):
+        try:
+            found[item[layout.ID]] = parse(item).status
+        except Poisoned:
+            continue  # nobody will ever send it
+    return found
+
+
+async def counts(session: Session, *, terminal: bool, inbox: bool) -> Mapping[Status, StatusCount]:
+    """Emails per status, by the indexes: as of a moment ago.
+
+    Arguments:
+        terminal: with a pass over the whole table.
+        inbox: new emails that nobody has taken up yet are counted, too.
+    """
+    asked = [status for status in Status if status not in TERMINAL]
+    found = {status: _Tally() for status in asked}
+    keys = [key for stage in STAGES for key in layout.stage_keys(stage)] + layout.parked_keys()
+    for part in sound(await each(keys, lambda key: entries(session, COUNT, key))):
+        for entry in part:
+            if entry.get(layout.STATE) in found:
+                found[Status(entry[layout.STATE])].add(entry)
+    now = session.now()
+    counted = {status: tally.count(now) for status, tally in found.items()}
+    if inbox:
+        accepted = counted[Status.ACCEPTED]
+        counted[Status.ACCEPTED] = StatusCount(
+            accepted.count + await _inbox(session), accepted.parked, accepted.oldest_age
+        )
+    if terminal:
+        counted |= await _terminal(session)
+    return counted
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.all = 0
+        self.parked = 0
+        self.due: int | None = None
+
+    def add(self, entry: Item) -> None:
+        self.all += 1
+        if str(entry[layout.WORK_KEY]).startswith(layout.PARKED_KEY):
+            self.parked += 1
+        else:
+            self.due = min(entry[layout.DUE_AT], entry[layout.DUE_AT] if self.due is None else self.due)
+
+    def count(self, now: float) -> StatusCount:
+        age = 0.0 if self.due is None else max(0.0, now - float(self.due) / 1000)
+        return StatusCount(self.all, self.parked, age)
+
+
+async def _inbox(session: Session) -> int:
+    """How many new emails wait to be taken up. What was taken up a moment ago may be counted twice."""
+    total, after = 0, None
+    while total < INBOX_COUNTED:
+        page = await session.table.query(
+            COUNT, Where("{Status} = :accepted", {"accepted": ACCEPTED}), index=layout.STATUS_INDEX, after=after
+        )
+        total, after = total + len(page.items), page.after
+        if after is None:
+            break
+    return total
+
+
+async def _terminal(session: Session) -> Mapping[Status, StatusCount]:
+    totals = dict.fromkeys(sorted(TERMINAL), 0)
+    async for item in all_records(session, COUNT):
+        attributes = item.get(layout.ATTRIBUTES)
+        latest = attributes.get(layout.LATEST) if isinstance(attributes, dict) else None
+        if isinstance(latest, str) and latest in totals:
+            totals[Status(latest)] += 1
+    return {status: StatusCount(count) for status, count in totals.items()}
+
+
+async def all_records(
+    session: Session, op: str, *, after: str | None = None, only: Where | None = None
+) -> AsyncIterator[Item]:
+    """Every email's record, in the order of ids.
+
+    Arguments:
+        after: only those behind this id.
+        only: only those for which this holds. What it leaves out is paid for all the same, but not sent.
+    """
+    start: Item | None = None if after is None else {layout.STATUS: layout.META, layout.ID: after}
+    while True:
+        page = await session.table.query(
+            op,
+            Where("{Status} = :meta", {"meta": layout.META}),
+            index=layout.STATUS_INDEX,
+            limit=SWEEP_PAGE if only is None else None,
+            after=start,
+            only=only,
+        )
+        for item in page.items:
+            yield item
+        start = page.after
+        if start is None:
+            return
+
+
+async def page(
+    session: Session, status: Status | None, *, parked: bool | None, after: str | None, limit: int
+) -> list[Row]:
+    """Emails in the order of their ids. Active ones by the work index, others by a pass over the table."""
+    if parked or (status is not None and status not in TERMINAL):
+        return await _active_page(session, status, parked=parked, after=after, limit=limit)
+    rows: list[Row] = []
+    async for item in all_records(session, PAGE, after=after):
+        try:
+            record = parse(item)
+        except Poisoned:
+            continue
+        if (status is None or record.status is status) and (parked is None or not record.parked):
+            rows.append(record.row())
+        if len(rows) >= limit:
+            break
+    return rows
+
+
+async def _active_page(
+    session: Session, status: Status | None, *, parked: bool | None, after: str | None, limit: int
+) -> list[Row]:
+    keys = layout.parked_keys() if parked is not False else []
+    stage = layout.stage_of(status) if status is not None else None
+    if not parked and stage is not None:
+        keys = [*keys, *layout.stage_keys(stage)]
+    found = [one for part in sound(await each(keys, lambda key: entries(session, PAGE, key))) for one in part]
+    ids = sorted(
+        entry[layout.ID]
+        for entry in found
+        if (status is None or entry.get(layout.STATE) == str(status)) and (after is None or entry[layout.ID] > after)
+    )
+    items = await session.table.get_many(PAGE, [layout.meta_key(email_id) for email_id in ids[:limit]])
+    rows = [_row(item) for item in items]
+    return sorted((row for row in rows if row is not None), key=lambda row: row.id)
+
+
+def _row(item: Item) -> Row | None:
+    try:
+        return parse(item).row()
+    except Poisoned:
+        return None
