@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from prometheus_client import CollectorRegistry
@@ -17,21 +18,25 @@ from prometheus_client import CollectorRegistry
 from mailculator import __version__, config_checks, lifecycle
 from mailculator.clock import Clock, SystemClock
 from mailculator.config import Settings
+from mailculator.cutover.watch import Watch
 from mailculator.errors import ConfigError, StoreError
 from mailculator.events import Lifetime, Observer, StoreCalled, fan_out
 from mailculator.metrics import MetricsObserver
 from mailculator.model import Status, StatusCount
+from mailculator.notes import GUARD, STORES
 from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.callback import Callback
-from mailculator.pipelines.crew import Crew
+from mailculator.pipelines.crew import Crew, Memory
 from mailculator.pipelines.intake import Intake
+from mailculator.pipelines.minutes import MINUTE
 from mailculator.pipelines.runner import Pace
 from mailculator.pipelines.sender import Sender
 from mailculator.pipelines.threads import Threads
-from mailculator.stores import registry
+from mailculator.stores import guard, registry
 from mailculator.stores.base import Ping
+from mailculator.stores.guard import DuplicateGuard
 from mailculator.stores.watched import WatchedStore
 from mailculator.transport.callback_format import callback_format
 from mailculator.transport.rate import Rate
@@ -81,6 +86,16 @@ class Service:
         self._budget = ByteBudget(settings.memory_limit)
         self._rate = Rate(settings.smtp_rate)
         self._breakers = {name: self._breaker(name) for name in ("relay", "callback", "share")}
+        self._guard = _guard(settings, self._stores, self._observer, self._clock)
+        self._watch = Watch(
+            self._stores,
+            service=__version__,
+            guard=settings.duplicate_guard,
+            quiet=timedelta(seconds=settings.cutover_quiet),
+            minute=timedelta(seconds=MINUTE * settings.time_scale),
+            utc=_utc,
+            tell=self._metrics.cutover.show,
+        )
         self._threads = {
             stage.name: Threads(FILE_THREADS, stage.name) for stage in (lifecycle.INTAKE, lifecycle.SENDER)
         }
@@ -141,6 +156,8 @@ class Service:
             if not self._stopping.is_set():
                 await crew.run()
         finally:
+            if self._guard is not None:
+                self._guard.left(name)
             await store.close()
 
     async def _open(self, name: str) -> WatchedStore | None:
@@ -149,7 +166,9 @@ class Service:
         while not self._stopping.is_set():
             started = self._clock.now()
             try:
-                store = await registry.backend(name).open_store(self._settings, service=True)
+                store = await registry.backend(name).open_store(
+                    self._settings, service=True, observer=self._observer, guard=self._guard
+                )
             except StoreError as error:
                 tries += 1
                 self._observer(StoreCalled(name, "open", self._clock.now() - started, str(error)))
@@ -157,6 +176,8 @@ class Service:
                 await self._clock.wait(self._stopping, self._timing.store_backoff.delay(tries, self._rng))
             else:
                 self._observer(StoreCalled(name, "open", self._clock.now() - started))
+                if self._guard is not None:
+                    self._guard.joined(name, store)
                 return WatchedStore(store, observer=self._observer, clock=self._clock)
         return None
 
@@ -165,11 +186,18 @@ class Service:
         crew = Crew(
             store,
             self._pipelines(),
-            pace=Pace(settings.replica, settings.pipeline_interval, settings.batch_size),
+            pace=Pace(settings.replica, self._interval(name), settings.batch_size),
             timing=self._timing,
             clock=self._clock,
             rng=self._rng,
             observer=self._observer,
+            memory=Memory(
+                notes=self._notes,
+                on_learned=partial(self._watch.learned, name),
+                utc=_utc,
+                minute=MINUTE * settings.time_scale,
+                reach=self._watch.reach.total_seconds(),
+            ),
             on_ping=partial(self._pinged, name),
             on_counts=partial(self._counted, name),
             on_death=self._mourn,
@@ -177,8 +205,20 @@ class Service:
         for runner in crew.runners:
             self._health.register(name, runner.stage.name, partial(getattr, runner, "last_turn"))
             self._metrics.watch(name, runner.stage.name, partial(getattr, runner, "in_flight"))
+        self._metrics.charge(store.spent)
         self._crews.append(crew)
         return crew
+
+    def _interval(self, name: str) -> float:
+        """Looking costs money on DynamoDB, so that an idle queue is looked at less often there."""
+        interval = self._settings.pipeline_interval
+        return max(interval, self._settings.dynamodb_interval) if name == guard.OTHER else interval
+
+    def _notes(self) -> dict[str, str]:
+        """What a minute says beside the counts. Open breakers explain a store that does not drain."""
+        away = {name: "away" for name, breaker in self._breakers.items() if breaker.is_open}
+        guarded = "on" if self._settings.duplicate_guard else "off"
+        return {STORES: ",".join(self._stores), GUARD: guarded, **away}
 
     def _pipelines(self) -> list[Pipeline]:
         settings, timing, rng = self._settings, self._timing, self._rng
@@ -237,6 +277,7 @@ class Service:
 
     def _counted(self, name: str, counts: Mapping[Status, StatusCount]) -> None:
         self._metrics.set_counts(name, counts)
+        self._watch.counted(name, counts)
 
     def _mourn(self) -> None:
         self._died = True
@@ -244,6 +285,18 @@ class Service:
 
     def _tell(self, name: str, **fields: str | int | float | bool | None) -> None:
         self._observer(Lifetime(name, tuple(fields.items())))
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
+
+
+def _guard(settings: Settings, stores: Collection[str], observer: Observer, clock: Clock) -> DuplicateGuard | None:
+    """Where both stores are in use, and unless it is turned off."""
+    if not settings.duplicate_guard or not {guard.KEEPER, guard.OTHER} <= set(stores):
+        return None
+    timeout = settings.timing.store_timeout
+    return DuplicateGuard(observer=observer, clock=clock, patience=min(2.0, timeout / 2), pause=timeout)
 
 
 async def _unfinished(tasks: list[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:

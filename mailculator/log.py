@@ -37,6 +37,7 @@ from mailculator.events import (
     Rescued,
     SmtpAttempted,
     StoreCalled,
+    StoreNoticed,
 )
 
 _LOCAL = r'"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;:"]+'
@@ -49,6 +50,26 @@ _LEVELS: Mapping[str, int] = MappingProxyType(
     {"failed": logging.WARNING, "invalid": logging.WARNING, "park": logging.WARNING}
 )
 """Outcomes that somebody may have to act on; every other one is daily business."""
+
+
+_NOTICES: Mapping[str, int] = MappingProxyType(
+    {
+        "stopped": logging.ERROR,
+        "poisoned": logging.WARNING,
+        "foreign_write": logging.WARNING,
+        "duplicate": logging.WARNING,
+        "guard_skipped": logging.WARNING,
+        "clock": logging.WARNING,
+        "throttled": logging.WARNING,
+        "past": logging.WARNING,
+        "without_ttl": logging.WARNING,
+        "sweep_failed": logging.WARNING,
+        "note_lost": logging.WARNING,
+        "resumed": logging.INFO,
+        "producer_requeue": logging.INFO,
+    }
+)
+"""What a store saw and somebody may have to act on, or asks about later. All else is how it works."""
 
 
 class Logger(Protocol):
@@ -214,6 +235,8 @@ class LogObserver:
                 self._moved(event)
             case StoreCalled():
                 self._store(event)
+            case StoreNoticed():
+                self._noticed(event)
             case BreakerChanged():
                 self._breaker(event)
             case PipelineFailed():
@@ -276,6 +299,12 @@ class LogObserver:
         if tell:
             fields = {"store": event.store, "op": event.op, "failures": failures, "outage_s": round(now - since, 1)}
             self._out.log(logging.WARNING, "store.failing", error=event.error, **fields)
+
+    def _noticed(self, event: StoreNoticed) -> None:
+        fields = {"email_id": event.email_id} if event.email_id else {}
+        fields |= {"detail": event.detail} if event.detail else {}
+        level = _NOTICES.get(event.kind, logging.DEBUG)
+        self._out.log(level, f"store.{event.kind}", store=event.store, **fields)
 
     def _breaker(self, event: BreakerChanged) -> None:
         if event.open:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from mailculator import __version__
+from mailculator.cutover_metrics import CutoverMetrics
 from mailculator.events import (
     BreakerChanged,
     CallbackAttempted,
@@ -26,6 +29,7 @@ from mailculator.events import (
     Rescued,
     SmtpAttempted,
     StoreCalled,
+    StoreNoticed,
 )
 from mailculator.lifecycle import STAGES
 from mailculator.model import Status, StatusCount
@@ -62,9 +66,11 @@ class MetricsObserver:
 
     def __init__(self, registry: CollectorRegistry, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
+        self._units = _Units()
         self._pipelines(registry)
         self._transports(registry)
         self._stores(registry)
+        self.cutover = CutoverMetrics(registry)
         ProcessCollector(registry=registry)
         build = Info("mailculator_build", "Version of the program and of Python.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})
@@ -146,6 +152,10 @@ class MetricsObserver:
         self._store_seconds = _Bound(
             Histogram("mailculator_store_op_seconds", "One verb of a store.", labels, buckets=_QUICK, registry=registry)
         )
+        self._notices = _Bound(
+            Counter("mailculator_store_notices", "What a store saw.", ("store", "kind"), registry=registry)
+        )
+        registry.register(self._units)
         status = ("store", "status")
         self._messages = _Bound(Gauge("mailculator_queue_messages", "Emails in a status.", status, registry=registry))
         self._ages = _Bound(
@@ -171,6 +181,8 @@ class MetricsObserver:
                 self._store_seconds[store, op].observe(seconds)
                 if error is not None:
                     self._store_errors[store, op].inc()
+            case StoreNoticed(store=store, kind=kind):
+                self._notices[store, kind].inc()
             case SmtpAttempted(result=result, code=code, seconds=seconds):
                 self._smtp[result, code_class(code)].inc()
                 self._unknown.inc(result == "lost")
@@ -214,6 +226,10 @@ class MetricsObserver:
             self._claims[store, pipeline, result].inc(0)
         self._leases_expired[(store,)].inc(0)
 
+    def charge(self, spent: Callable[[], Iterable[tuple[str, str, float]]]) -> None:
+        """Show at each scrape what a store has charged: op, kind and units of each."""
+        self._units.sources.append(spent)
+
     def set_counts(self, store: str, counts: Mapping[Status, StatusCount]) -> None:
         """Show how many emails stand where; a status that is not in `counts` stands at zero, if it was shown before."""
         for status in Status:
@@ -225,6 +241,28 @@ class MetricsObserver:
             self._messages[key].set(found.count)
             self._ages[key].set(found.oldest_age)
             self._parked[key].set(found.parked)
+
+
+class _Units(Collector):
+    """Reads request units when somebody looks, from stores that reckon them themselves."""
+
+    def __init__(self) -> None:
+        self.sources: list[Callable[[], Iterable[tuple[str, str, float]]]] = []
+
+    def collect(self) -> Iterator[Metric]:
+        """One family; nothing where no store charges."""
+        family = CounterMetricFamily(
+            "mailculator_dynamodb_request_units",
+            "Request units that DynamoDB has charged, as reckoned here from its rules.",
+            labels=("op", "kind"),
+        )
+        totals: dict[tuple[str, str], float] = {}
+        for source in self.sources:
+            for op, kind, units in source():
+                totals[op, kind] = totals.get((op, kind), 0.0) + units
+        for key, units in sorted(totals.items()):
+            family.add_metric(key, units)
+        yield family
 
 
 def code_class(code: int) -> str:

@@ -7,13 +7,14 @@ import sys
 
 import typer
 
-from mailculator.cli import demo, queue, schema, send_test, service
+from mailculator.cli import cutover, demo, dynamodb, queue, schema, send_test, service
 
 application = typer.Typer(
     name="mailculator",
     help="A queue-based email pipeline: it takes mail in, sends it over SMTP and calls the producer back.",
     epilog="Settings come from the environment; `mailculator check` looks at all of them. "
-    "Exit codes: 0 done, 1 failure, 2 usage, 69 a dependency is down, 78 settings or schema.",
+    "Exit codes: 0 done, 1 failure, 2 usage, 3 a step of the cutover is not safe, 69 a dependency is down, "
+    "78 settings or schema.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -29,6 +30,8 @@ application.command()(queue.enqueue)
 application.add_typer(queue.application, name="queue")
 application.command()(queue.requeue)
 application.command()(queue.release)
+application.add_typer(dynamodb.application, name="dynamodb")
+application.add_typer(cutover.application, name="cutover")
 application.command("send-test")(send_test.send_test)
 application.command()(service.healthcheck)
 application.command()(service.version)

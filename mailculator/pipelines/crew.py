@@ -6,25 +6,47 @@ import asyncio
 import random
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from mailculator.clock import Clock
-from mailculator.events import Observer, PipelineFailed
+from mailculator.events import Observer, PipelineFailed, fan_out
 from mailculator.model import Status, StatusCount
+from mailculator.notes import HELD
 from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.housekeeping import Housekeeper
 from mailculator.pipelines.leases import Keeper
+from mailculator.pipelines.minutes import MINUTE, Learned, MinuteKeeper, Sources, Tally
 from mailculator.pipelines.runner import Pace, Runner
 from mailculator.stores.base import Ping
 from mailculator.stores.watched import WatchedStore
 from mailculator.timing import Timing
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """How the minutes of a store are kept.
+
+    Arguments:
+        notes: what to note beside the counts.
+        utc: the time of day.
+        minute, reach, on_learned: as for MinuteKeeper.
+    """
+
+    notes: Callable[[], Mapping[str, str]]
+    on_learned: Learned
+    utc: Callable[[], datetime]
+    minute: float = MINUTE
+    reach: float = 86_400.0
+
+
 class Crew:
     """Runs a store's pipelines side by side until it is stopped.
 
     Arguments:
+        memory: how the minutes of the store are kept.
         on_ping, on_counts: as for Housekeeper.
         on_death: called when one of the loops ended though nobody had stopped it: a bug, already reported.
     """
@@ -39,10 +61,13 @@ class Crew:
         clock: Clock,
         rng: random.Random,
         observer: Observer,
+        memory: Memory,
         on_ping: Callable[[Ping | None], None],
         on_counts: Callable[[Mapping[Status, StatusCount]], None],
         on_death: Callable[[], None],
     ) -> None:
+        tally = Tally(store.name)
+        observer = fan_out(observer, tally)
         self._store = store
         self._observer = observer
         self._on_death = on_death
@@ -71,6 +96,19 @@ class Crew:
             wake=self.wake,
             on_ping=on_ping,
             on_counts=on_counts,
+            count_every=store.capabilities.count_every * memory.minute / MINUTE,
+            replica=pace.holder,
+        )
+        self._minutes = MinuteKeeper(
+            store,
+            replica=pace.holder,
+            minute=memory.minute,
+            reach=memory.reach,
+            clock=clock,
+            observer=observer,
+            tally=tally,
+            sources=Sources(self._housekeeper.counts, partial(self._notes, memory), memory.utc),
+            on_learned=memory.on_learned,
         )
 
     def wake(self, status: Status) -> None:
@@ -97,6 +135,8 @@ class Crew:
                 "watch": self._housekeeper.watch(),
                 "count": self._housekeeper.count(),
                 "tend": self._housekeeper.tend(),
+                "upkeep": self._housekeeper.upkeep(),
+                "minutes": self._minutes.run(),
             }
             for name, loop in side.items():
                 group.create_task(self._watched(name, loop), name=f"{self._store.name}/{name}")
@@ -107,6 +147,11 @@ class Crew:
                     runners.create_task(self._watched(name, runner.run()), name=f"{self._store.name}/{name}")
             self._keeper.stop()
             self._housekeeper.stop()
+            self._minutes.stop()
+
+    def _notes(self, memory: Memory) -> Mapping[str, str]:
+        held = sum(runner.in_flight for runner in self.runners)
+        return {**memory.notes(), HELD: str(held)}
 
     async def _watched(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
         """Run a loop; its death stops the process in good order instead of tearing down what the others have begun."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Mapping
 
 from mailculator.clock import Clock
@@ -27,6 +28,8 @@ class Housekeeper:
         wake: told a waiting status whenever mail was put back into it.
         on_ping: told every answer to a ping, or None when there was none.
         on_counts: told the counts of every round.
+        count_every: seconds between two counts at the least, where they are dearer than `check_every` allows for.
+        replica: this process's name, for what only one of all replicas does.
     """
 
     def __init__(
@@ -39,14 +42,20 @@ class Housekeeper:
         wake: Callable[[Status], None],
         on_ping: Callable[[Ping | None], None],
         on_counts: Callable[[Mapping[Status, StatusCount]], None],
+        count_every: float = 0.0,
+        replica: str = "",
     ) -> None:
         self._store = store
+        self._replica = replica
         self._timing = timing
         self._clock = clock
         self._observer = observer
         self._wake = wake
         self._on_ping = on_ping
         self._on_counts = on_counts
+        self._count_every = max(timing.check_every, count_every)
+        self._counted: Mapping[Status, StatusCount] = {}
+        self._counted_until = -math.inf
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -67,11 +76,21 @@ class Housekeeper:
         """
         while True:
             started = self._clock.now()
+            counts = None
             with contextlib.suppress(StoreError):  # reported by the store's watcher; what was seen last stays
-                self._on_counts(await self._store.counts())
-            pause = max(self._timing.check_every, COUNT_SHARE * (self._clock.now() - started))
+                counts = await self._store.counts()
+            now = self._clock.now()
+            pause = max(self._count_every, COUNT_SHARE * (now - started))
+            if counts is not None:
+                # Good until the next count should be there, and that may take as long as this one did.
+                self._counted, self._counted_until = counts, now + pause + max(self._count_every, now - started)
+                self._on_counts(counts)
             if await self._clock.wait(self._stop, pause):
                 return
+
+    def counts(self) -> Mapping[Status, StatusCount]:
+        """The last counts; none when the count after them has not come in time."""
+        return self._counted if self._clock.now() <= self._counted_until else {}
 
     async def tend(self) -> None:
         """Rescue and purge every `rescue_every` seconds."""
@@ -81,6 +100,14 @@ class Housekeeper:
                 await self.purge()
             except StoreError:
                 continue  # reported by the store's watcher; the next round tries again
+
+    async def upkeep(self) -> None:
+        """What the backend itself must see to, at once and then every `rescue_every` seconds."""
+        while True:
+            with contextlib.suppress(StoreError):  # reported by the store's watcher; the next round tries again
+                await self._store.upkeep(self._replica)
+            if await self._clock.wait(self._stop, self._timing.rescue_every):
+                return
 
     async def check(self) -> None:
         """One look at the store; an absent store is an answer too."""

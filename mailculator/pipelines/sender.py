@@ -20,7 +20,7 @@ from mailculator.errors import (
     TransportError,
 )
 from mailculator.events import Observer, SmtpAttempted
-from mailculator.lifecycle import Failed, Outcome, Park, Release, Retry, Sent, Wait
+from mailculator.lifecycle import Failed, Invalid, Outcome, Park, Release, Retry, Sent, Wait
 from mailculator.model import Email
 from mailculator.payload import Payload
 from mailculator.pipelines import files
@@ -93,6 +93,8 @@ class Sender:
 
     async def handle(self, email: Email) -> Outcome:
         """Send one email, or say why not."""
+        if email.duplicate_in is not None:
+            return Invalid(f"duplicate: in {email.duplicate_in}")
         if email.expired:
             return Failed("expired")
         if not (email.payload_file_path or email.eml_file_path):

@@ -7,21 +7,39 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 
 from mailculator.config import Settings
-from mailculator.errors import SchemaError, StoreError
+from mailculator.errors import SchemaError
+from mailculator.events import Observer, ignore
 from mailculator.lifecycle import TERMINAL, WAITING, Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores import mariadb_claims as claims
-from mailculator.stores import mariadb_lifetime, mariadb_recording, mariadb_renewal
+from mailculator.stores import mariadb_lifetime, mariadb_minutes, mariadb_recording, mariadb_renewal
 from mailculator.stores import mariadb_moves as moves_
+from mailculator.stores import mariadb_reservations as reservations_
 from mailculator.stores import mariadb_rows as rows_
-from mailculator.stores.base import Capabilities, Enqueued, Ping, Recorded, Renewal, Rescue, Schema, Steered
+from mailculator.stores.base import (
+    Capabilities,
+    Enqueued,
+    Minute,
+    Ping,
+    Recorded,
+    Renewal,
+    Rescue,
+    Schema,
+    Spent,
+    Steered,
+    Survey,
+)
+from mailculator.stores.guard import Lookout
 from mailculator.stores.mariadb_claimer import Claimer
 from mailculator.stores.mariadb_connection import Endpoint, connect, tls_context
-from mailculator.stores.mariadb_errors import DuplicateRow, NoRight, RowRefused
+from mailculator.stores.mariadb_duplicates import DuplicateCheck
+from mailculator.stores.mariadb_errors import DuplicateRow, RowRefused
 from mailculator.stores.mariadb_pool import Pool
+from mailculator.stores.mariadb_rights import Rights
 
 NAME = "mysql"
 
@@ -31,19 +49,13 @@ TESTED = ("MariaDB 10.11.",)
 PURGE_BATCH = 100
 """Rows deleted in one transaction, each with its history: small enough to be in nobody's way."""
 
-# Rights are looked at before any row is, so a statement that finds none tells as much as one that writes.
-_HARMLESS = (
-    "UPDATE emails SET version = version WHERE FALSE",
-    "INSERT INTO email_status_history (email_id, status) SELECT id, status FROM emails WHERE FALSE",
-    "DELETE FROM emails WHERE FALSE",
-)
-
 
 class MariadbStore:
     """A Store on MariaDB. Any number of processes may share the database.
 
     Arguments:
         pool: closed with the store.
+        duplicates: sorts out of the claims what another store sends; None hands everything out.
         clock: monotonic seconds.
         token: makes the name of a claim.
     """
@@ -55,13 +67,14 @@ class MariadbStore:
         self,
         pool: Pool,
         *,
+        duplicates: DuplicateCheck | None = None,
         clock: Callable[[], float] = time.monotonic,
         token: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._pool = pool
         self._clock = clock
-        self._allowed = False
-        self._claimer = Claimer(pool, clock=clock, token=token)
+        self._rights = Rights(pool)
+        self._claimer = Claimer(pool, duplicates=duplicates, clock=clock, token=token)
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
         """See Store. StoreRejected for a path that the column cannot hold."""
@@ -203,7 +216,41 @@ class MariadbStore:
                 deleted += gone
                 if gone < batch:
                     break
+            await self._purge_reservations(limit)
         return deleted
+
+    async def _purge_reservations(self, limit: int) -> None:
+        looked = 0
+        while looked < limit:
+            batch = min(PURGE_BATCH, limit - looked)
+            due = await self._pool.run("purge", partial(reservations_.purge, limit=batch))
+            looked += due
+            if due < batch:
+                break
+
+    async def reserve_for(self, store: str, emails: Sequence[tuple[str, int | None]]) -> Mapping[str, str | None]:
+        """See guard.Reservations."""
+        return await self._pool.run("reserve", partial(reservations_.reserve_for, store=store, emails=emails))
+
+    async def remember(self, minute: Minute) -> None:
+        """See Store."""
+        await self._pool.run("remember", partial(mariadb_minutes.remember, minute=minute))
+
+    async def minutes(self, since: datetime) -> list[Minute]:
+        """See Store."""
+        async with self._pool.session("minutes") as session:
+            return await mariadb_minutes.minutes(session, since)
+
+    async def upkeep(self, replica: str) -> None:
+        """Nothing: what is due is found by its index, whoever wrote it."""
+
+    async def survey(self) -> Survey:
+        """See Store. An index of InnoDB misses no row."""
+        return Survey(exact=True)
+
+    def spent(self) -> Sequence[Spent]:
+        """See Store."""
+        return ()
 
     async def ping(self) -> Ping:
         """See Store."""
@@ -216,30 +263,9 @@ class MariadbStore:
         return Ping(
             server=server,
             tested=server.startswith(TESTED),
-            writable=str(read_only) in ("0", "OFF") and await self._may_write(),
+            writable=str(read_only) in ("0", "OFF") and await self._rights.may_write(),
             seconds=self._clock() - started,
         )
-
-    async def _may_write(self) -> bool:
-        """Whether this user has the rights to write: asked once, and again after one was missing.
-
-        A queue without mail would not show it.
-        """
-        if self._allowed and not self._pool.denied:
-            return True
-        # Who has no mail to delete can do without that right until a purge shows otherwise.
-        statements = _HARMLESS if self._pool.denied else _HARMLESS[:-1]
-        try:
-            async with self._pool.session("ping") as session:
-                for statement in statements:
-                    await session.execute(statement)
-        except NoRight:
-            self._allowed = False
-            return False
-        except StoreError:
-            return False
-        self._allowed, self._pool.denied = True, False
-        return True
 
     async def close(self) -> None:
         """See Store."""
@@ -267,7 +293,9 @@ def endpoint(settings: Settings) -> Endpoint:
     )
 
 
-async def open_store(settings: Settings, *, service: bool) -> MariadbStore:
+async def open_store(
+    settings: Settings, *, service: bool, observer: Observer = ignore, guard: Lookout | None = None
+) -> MariadbStore:
     """See stores.registry.Backend."""
     target = endpoint(settings)
     if service:
@@ -281,13 +309,19 @@ async def open_store(settings: Settings, *, service: bool) -> MariadbStore:
         store=NAME,
         rng=random.Random(),
     )
-    store = MariadbStore(pool)
+    store = MariadbStore(pool, duplicates=_duplicates(settings, pool, observer, guard))
     try:
         await store.ping()
     except BaseException:
         await store.close()
         raise
     return store
+
+
+def _duplicates(settings: Settings, pool: Pool, observer: Observer, lookout: Lookout | None) -> DuplicateCheck | None:
+    if not settings.duplicate_guard:
+        return None
+    return DuplicateCheck(pool, lookout=lookout, pause=settings.timing.store_timeout, observer=observer)
 
 
 def open_schema(settings: Settings) -> Schema:

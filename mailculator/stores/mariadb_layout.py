@@ -182,6 +182,28 @@ LAYOUT: Mapping[str, Table] = MappingProxyType(
         "mailculator_meta": Table(
             (Column("name", "text", 64, nullable=False), Column("value", "text", 255, nullable=False))
         ),
+        "mailculator_reservations": Table(
+            (
+                Column("email_id", "text", 255, nullable=False, free=True),
+                Column("store", "text", 32, nullable=False),
+                Column("reserved_at", "timestamp", 6, nullable=False, default=_NOW),
+                Column("settled", "tinyint", nullable=False, default="0"),
+                Column("keep_until", "bigint", nullable=False),
+            ),
+            (Index(("email_id",), unique=True), Index(("keep_until",))),
+        ),
+        "mailculator_minutes": Table(
+            (
+                Column("began_at", "timestamp", 6, nullable=False),
+                Column("replica", "text", 128, nullable=False),
+                Column("service", "text", 64, nullable=False),
+                Column("counts", "text", 4096, nullable=False),
+                Column("entered", "int", nullable=False),
+                Column("ended", "int", nullable=False),
+                Column("notes", "text", 4096, nullable=False, free=True),
+            ),
+            (Index(("began_at", "replica"), unique=True),),
+        ),
     }
 )
 

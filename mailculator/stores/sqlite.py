@@ -12,20 +12,35 @@ import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
+from datetime import datetime
 from pathlib import Path
 
 from mailculator.config import Settings
 from mailculator.errors import SchemaError, StoreError, StoreUnavailable
+from mailculator.events import Observer, ignore
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
-from mailculator.stores import sqlite_claims, sqlite_rows
-from mailculator.stores.base import Capabilities, Enqueued, Ping, Recorded, Renewal, Rescue, Steered
+from mailculator.stores import sqlite_claims, sqlite_minutes, sqlite_rows
+from mailculator.stores.base import (
+    Capabilities,
+    Enqueued,
+    Minute,
+    Ping,
+    Recorded,
+    Renewal,
+    Rescue,
+    Spent,
+    Steered,
+    Survey,
+)
 from mailculator.stores.schema_files import schema_files
 from mailculator.stores.sqlite_connection import NAME, ProcessLock, Reader, Writer, connect, mapped
 from mailculator.stores.sqlite_schema import SqliteSchema, apply_files, read_state
 
 
-async def open_store(settings: Settings, *, service: bool) -> SqliteStore:
+async def open_store(
+    settings: Settings, *, service: bool, observer: Observer = ignore, guard: object = None
+) -> SqliteStore:
     """Open the queue at SQLITE_PATH; see `open_queue`."""
     return await open_queue(settings.sqlite_path, service=service)
 
@@ -159,6 +174,25 @@ class SqliteStore:
     async def purge(self, limit: int) -> int:
         """Delete what is terminal and past its ttl."""
         return await self.writer.run("purge", lambda connection: sqlite_rows.purge(connection, limit))
+
+    async def remember(self, minute: Minute) -> None:
+        """Keep a minute."""
+        await self.writer.run("remember", lambda connection: sqlite_minutes.remember(connection, minute))
+
+    async def minutes(self, since: datetime) -> list[Minute]:
+        """What was remembered since then."""
+        return await self._reader.run("minutes", lambda connection: sqlite_minutes.minutes(connection, since))
+
+    async def upkeep(self, replica: str) -> None:
+        """Nothing: what is due is found by its index, whoever wrote it."""
+
+    async def survey(self) -> Survey:
+        """Its counts miss nothing."""
+        return Survey(exact=True)
+
+    def spent(self) -> Sequence[Spent]:
+        """Nothing is charged for."""
+        return ()
 
     async def ping(self) -> Ping:
         """Read from the file; and where the last write failed for want of space or permission, try one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from mailculator.clock import Clock
@@ -10,7 +11,18 @@ from mailculator.errors import StoreError
 from mailculator.events import Observer, StoreCalled
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
-from mailculator.stores.base import Enqueued, Ping, Recorded, Renewal, Rescue, Steered, Store
+from mailculator.stores.base import (
+    Enqueued,
+    Minute,
+    Ping,
+    Recorded,
+    Renewal,
+    Rescue,
+    Spent,
+    Steered,
+    Store,
+    Survey,
+)
 
 T = TypeVar("T")
 
@@ -89,6 +101,26 @@ class WatchedStore:
     async def purge(self, limit: int) -> int:
         """See Store."""
         return await self._watch("purge", self._store.purge(limit))
+
+    async def remember(self, minute: Minute) -> None:
+        """See Store."""
+        await self._watch("remember", self._store.remember(minute))
+
+    async def minutes(self, since: datetime) -> list[Minute]:
+        """See Store."""
+        return await self._watch("minutes", self._store.minutes(since))
+
+    async def upkeep(self, replica: str) -> None:
+        """See Store."""
+        await self._watch("upkeep", self._store.upkeep(replica))
+
+    async def survey(self) -> Survey:
+        """See Store."""
+        return await self._watch("survey", self._store.survey())
+
+    def spent(self) -> Sequence[Spent]:
+        """See Store."""
+        return self._store.spent()
 
     async def ping(self) -> Ping:
         """See Store. Its answers alone decide `answering_since`: other verbs fail for reasons of their own, too."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mailculator.events import BreakerChanged, Event, Lifetime, PipelineFailed, StoreCalled
+from mailculator.events import BreakerChanged, Event, Lifetime, PipelineFailed, StoreCalled, StoreNoticed
 from mailculator.timing import Timing
 
 STUCK_AFTER = 30.0
@@ -91,6 +91,7 @@ class Health:
         self._breakers: dict[str, float | None] = {}
         self._died: set[tuple[str, str]] = set()
         self._refusing: set[tuple[str, str]] = set()
+        self._stopped: set[str] = set()
         self._draining = False
 
     def __call__(self, event: Event) -> None:
@@ -102,6 +103,8 @@ class Health:
                 (self._refusing.discard if error is None else self._refusing.add)((store, op))
             case PipelineFailed(store=store, pipeline=pipeline, fatal=True):
                 self._died.add((store, pipeline))
+            case StoreNoticed(store=store, kind="stopped" | "resumed" as kind):
+                (self._stopped.add if kind == "stopped" else self._stopped.discard)(store)
             case Lifetime(name="stopping"):
                 self._draining = True
 
@@ -131,7 +134,13 @@ class Health:
 
     def health(self) -> Report:
         """/health: whether this process can do its work."""
-        checks = {**self._pipeline_checks(), **self._store_checks(), **self._breaker_checks(), **self._setting_checks()}
+        checks = {
+            **self._pipeline_checks(),
+            **self._store_checks(),
+            **self._claim_checks(),
+            **self._breaker_checks(),
+            **self._setting_checks(),
+        }
         if self._draining:
             checks["lifetime"] = {"status": "fail", "detail": "draining"}
         found = {check["status"] for check in checks.values()}
@@ -174,6 +183,10 @@ class Health:
         if any((store, op) in self._refusing for op in ("claim", "record")):
             return {**check, "detail": "answers, but refuses the work"}
         return {**check, "status": "pass"}
+
+    def _claim_checks(self) -> dict[str, dict[str, Any]]:
+        stopped = {"status": "warn", "detail": "stopped: another consumer writes there"}
+        return {f"claims:{store}": dict(stopped) for store in sorted(self._stopped)}
 
     def _breaker_checks(self) -> dict[str, dict[str, Any]]:
         checks: dict[str, dict[str, Any]] = {}
