@@ -1,7 +1,7 @@
 # Everything a person does with a checkout. `make run` and `make test` work on a fresh machine and need nothing first.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt lock docs figures check-install clean
+.PHONY: help run test test-dynamodb-local check fmt lock docs figures cost check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -14,7 +14,7 @@ BOOTSTRAP := tools/bootstrap.sh
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 	@$(BOOTSTRAP) run $(if $(findstring mysql,$(ARGS)),mariadbd)
@@ -23,6 +23,10 @@ run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 test: ## all tests: make test ARGS="-k callback"
 	@$(BOOTSTRAP) dev mariadbd smtp-sink
 	@$(BIN)/pytest $(ARGS)
+
+test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
+	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@$(BIN)/python -m tests.support.dynamodb_local $(BIN)/pytest -m dynamodb $(ARGS)
 
 check: ## format, lint, types and the Dockerfile
 	@$(BOOTSTRAP) dev
@@ -53,12 +57,16 @@ docs: ## .env.example and docs/configuration.md, from the settings
 
 figures: ## measure start-up and memory: make figures ARGS=--check writes nothing
 	@$(BOOTSTRAP) dev mariadbd
-	@$(BIN)/python benchmarks/startup.py $(ARGS)
+	@$(BIN)/python -m benchmarks.startup $(ARGS)
+
+cost: ## what an email costs on DynamoDB, in units and dollars: make cost ARGS=--check writes nothing
+	@$(BOOTSTRAP) dev
+	@$(BIN)/python -m benchmarks.dynamodb_cost $(ARGS)
 
 check-install: ## a plain `pip install .`, with no lock, in an environment of its own
 	@$(BOOTSTRAP) dev
 	tools/check_install.sh
 
 clean: ## away with what the other targets made; data/ stays
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -13,10 +13,14 @@ from tests.support.harness import Harness
 HARNESSES = {
     "sqlite": "tests.support.sqlite_harness:SqliteHarness",
     "mysql": "tests.support.mariadb_harness:MariadbHarness",
+    "dynamodb": "tests.support.dynamodb_harness:DynamodbHarness",
 }
 
 
-@pytest.fixture(scope="session", params=list(HARNESSES))
+MARKS = {"dynamodb": pytest.mark.dynamodb}
+
+
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in HARNESSES])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     module, _, name = HARNESSES[request.param].partition(":")
     harness: Harness = getattr(import_module(module), name)()

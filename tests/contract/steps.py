@@ -130,9 +130,5 @@ async def assert_gapless(store: Store, email_id: str) -> None:
 
 
 async def forge_next_version(harness: Harness, email_id: str, version: int) -> None:
-    """Put a history row where the row's next move belongs: no store can move the row without lying (G14)."""
-    await harness.execute(
-        "INSERT INTO email_status_history (email_id, status, reason, version) VALUES (?, 'ACCEPTED', 'forged', ?)",
-        email_id,
-        version + 1,
-    )
+    """Put a history line where the row's next move belongs: no store can move the row without lying (G14)."""
+    await harness.forge(email_id, version + 1)

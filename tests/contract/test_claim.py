@@ -29,7 +29,6 @@ from tests.contract.steps import (
     epoch,
     finish,
     forge_next_version,
-    new_id,
     row,
     versioned,
 )
@@ -106,7 +105,7 @@ async def test_an_empty_queue_gives_an_empty_claim(store: Store) -> None:
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 async def test_each_stage_claims_its_own_status_only(store: Store, harness: Harness, stage: Stage) -> None:
     for status in Status:
-        await harness.execute("INSERT INTO emails (id, status) VALUES (?, ?)", new_id(), status.value)
+        await harness.insert(status)
 
     email = await claim_one(store, stage)
 
@@ -115,15 +114,16 @@ async def test_each_stage_claims_its_own_status_only(store: Store, harness: Harn
     assert await versioned(store, email.id) == [(2, stage.working.value)]
 
 
-async def test_hundreds_in_one_claim(store: Store) -> None:
-    ids = await enqueue(store, 700)
+async def test_hundreds_in_one_claim(store: Store, harness: Harness) -> None:
+    total, limit = harness.amount(700), harness.amount(600)
+    ids = await enqueue(store, total)
 
-    claimed = await claim(store, limit=600)
+    claimed = await claim(store, limit=limit)
 
-    assert len(claimed) == 600
-    assert len({email.id for email in claimed} & set(ids)) == 600
+    assert len(claimed) == limit
+    assert len({email.id for email in claimed} & set(ids)) == limit
     assert {(email.version, email.attempts) for email in claimed} == {(2, 1)}
-    assert len(await claim(store)) == 100
+    assert len(await claim(store)) == total - limit
 
 
 async def test_a_row_is_not_claimed_before_it_is_due(store: Store, harness: Harness) -> None:
@@ -189,8 +189,7 @@ async def test_waiting_for_a_relay_is_no_failing_and_waiting_for_a_callback_is(s
 async def test_a_row_moved_by_an_older_consumer_was_reached_at_its_last_update(
     store: Store, harness: Harness, stage: Stage, status: str
 ) -> None:
-    email_id = new_id()
-    await harness.execute("INSERT INTO emails (id, status, version) VALUES (?, ?, 5)", email_id, status)
+    email_id = await harness.insert(status, version=5)
     await harness.rewind(3600)
 
     email = await claim_one(store, stage)
@@ -215,9 +214,7 @@ async def test_reached_at_is_kept_by_later_claims(store: Store, harness: Harness
 
 
 async def test_a_row_prepared_by_the_older_consumer_is_sent_from_its_file(store: Store, harness: Harness) -> None:
-    await harness.execute(
-        "INSERT INTO emails (id, status, eml_file_path, version) VALUES (?, 'READY', '/eml/a.eml', 3)", new_id()
-    )
+    await harness.insert(Status.READY, eml="/eml/a.eml", version=3)
 
     email = await claim_one(store, SENDER)
 
@@ -226,12 +223,7 @@ async def test_a_row_prepared_by_the_older_consumer_is_sent_from_its_file(store:
 
 async def test_text_comes_back_as_it_was_written(store: Store, harness: Harness) -> None:
     path = '/payloads/perché "quoted" \\ back, naïve 漢字 🙂.json'
-    await harness.execute(
-        "INSERT INTO emails (id, status, payload_file_path, reason) VALUES (?, 'FAILED', ?, ?)",
-        new_id(),
-        path,
-        "è\n'\"",
-    )
+    await harness.insert(Status.FAILED, payload=path, reason="è\n'\"")
 
     email = await claim_one(store, FAILED_CALLBACK)
 
@@ -283,14 +275,12 @@ async def test_a_claim_says_what_the_last_try_at_this_stage_ended_with(store: St
 
 
 async def test_a_claim_after_somebody_elses_move_begins_its_stage_anew(store: Store, harness: Harness) -> None:
-    """The older consumer moves by (id, status), raises the version, and knows nothing of tries."""
+    """The older consumer knows nothing of tries, and leaves those of another stage standing."""
     (email_id,) = await bring(store, Status.READY)
     await finish(store, await claim_one(store, SENDER), Retry("452 later", delay=0.0))
     await harness.rewind(72_000)
     for origin, target in [("READY", "PROCESSING"), ("PROCESSING", "SENT")]:
-        await harness.execute(
-            "UPDATE emails SET status = ?, version = version + 1 WHERE id = ? AND status = ?", target, email_id, origin
-        )
+        await harness.move_as_older(email_id, origin, target)
 
     email = await claim_one(store, SENT_CALLBACK)
 
@@ -307,7 +297,7 @@ async def test_a_claim_after_somebody_elses_move_begins_its_stage_anew(store: St
 async def test_a_claim_after_a_note_of_the_producer_goes_on_with_its_stage(store: Store, harness: Harness) -> None:
     (email_id,) = await enqueue(store)
     await finish(store, await claim_one(store), Retry("file missing", delay=0.0))
-    await harness.execute("INSERT INTO email_status_history (email_id, status) VALUES (?, 'ACCEPTED')", email_id)
+    await harness.produce_note(email_id)
 
     email = await claim_one(store)
 
@@ -331,7 +321,7 @@ async def test_g14_a_corrupt_row_is_parked_with_the_reason_and_holds_up_nobody(
 ) -> None:
     corrupt = await enqueue(store, 3)
     for email_id in corrupt:
-        await harness.execute(f"UPDATE emails SET {column} = ? WHERE id = ?", value, email_id)
+        await harness.alter(email_id, **{column: value})
     await harness.rewind(60)
     good = await enqueue(store, 2)
 

@@ -1,4 +1,4 @@
-"""Putting emails on the queue, by `enqueue` and by the producer's own statements."""
+"""Putting emails on the queue, by `enqueue` and in the producer's own way."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Enqueued, Store
 from tests.contract.steps import bring, claim, claim_one, enqueue, epoch, new_id, row
 from tests.support.harness import Harness
-
-PRODUCER_ROW = "INSERT INTO emails (id, status, payload_file_path, ttl) VALUES (?, 'ACCEPTED', ?, ?)"
-PRODUCER_NOTE = (
-    "INSERT INTO email_status_history (email_id, status, reason) VALUES (?, 'ACCEPTED', 'Created by producer')"
-)
 
 
 async def test_a_new_email_is_accepted_at_version_one(store: Store) -> None:
@@ -58,39 +53,38 @@ async def test_nothing_to_enqueue_is_no_error(store: Store) -> None:
     assert await store.enqueue([]) == []
 
 
-async def test_hundreds_in_one_call(store: Store) -> None:
-    emails = [NewEmail(new_id(), f"/payloads/{number}.json") for number in range(600)]
+async def test_hundreds_in_one_call(store: Store, harness: Harness) -> None:
+    emails = [NewEmail(new_id(), f"/payloads/{number}.json") for number in range(harness.amount(600))]
 
-    assert await store.enqueue(emails) == [Enqueued.CREATED] * 600
-    assert (await store.counts())[Status.ACCEPTED].count == 600
+    assert await store.enqueue(emails) == [Enqueued.CREATED] * len(emails)
+    assert (await store.counts())[Status.ACCEPTED].count == len(emails)
 
 
-async def test_the_producers_statements_make_an_email(store: Store, harness: Harness) -> None:
+async def test_what_the_producer_writes_is_an_email(store: Store, harness: Harness) -> None:
     email_id = new_id()
-    await harness.execute(PRODUCER_ROW, email_id, "/payloads/p.json", epoch(3600))
-    await harness.execute(PRODUCER_NOTE, email_id)
+    await harness.produce(email_id, "/payloads/p.json", epoch(3600))
 
     email = await claim_one(store)
 
     assert (email.id, email.version, email.attempts, email.payload_file_path) == (email_id, 2, 1, "/payloads/p.json")
     note = (await store.history(email_id))[0]
-    assert (note.status, note.version, note.reason) == ("ACCEPTED", None, "Created by producer")
+    assert (note.status, note.version, note.reason) == ("ACCEPTED", None, harness.producers_reason)
 
 
 async def test_the_producers_note_may_be_left_out_and_the_ttl_too(store: Store, harness: Harness) -> None:
-    await harness.execute(PRODUCER_ROW, new_id(), "/payloads/p.json", None)
+    await harness.produce(new_id(), "/payloads/p.json", None, note=False)
 
     email = await claim_one(store)
 
     assert email.expired is False
-    assert [entry.version for entry in await store.history(email.id)] == [2]
+    assert [entry.version for entry in await store.history(email.id)] == ([None, 2] if harness.tells_birth else [2])
 
 
 async def test_the_producers_note_may_come_late(store: Store, harness: Harness) -> None:
     email_id = new_id()
-    await harness.execute(PRODUCER_ROW, email_id, "/payloads/p.json", None)
+    await harness.produce(email_id, "/payloads/p.json", None, note=False)
     await claim(store)
-    await harness.execute(PRODUCER_NOTE, email_id)
+    await harness.produce_note(email_id)
 
     assert sorted(str(entry.version) for entry in await store.history(email_id)) == ["2", "None"]
     assert (await row(store, email_id)).version == 2

@@ -191,17 +191,17 @@ async def test_park_sets_aside(store: Store) -> None:
 
 
 async def test_hundreds_in_one_record_with_answers_in_order(store: Store, harness: Harness) -> None:
-    await enqueue(store, 600)
+    await enqueue(store, harness.amount(600))
     claimed = await claim(store)
     stolen = claimed[::7]
     for email in stolen:
-        await harness.execute("UPDATE emails SET version = version + 1 WHERE id = ?", email.id)
+        await harness.alter(email.id, raise_by=1)
 
     answers = await store.record([move(email, Prepared("example.com")) for email in claimed])
 
     lost = [email for email, answer in zip(claimed, answers, strict=True) if answer is Recorded.LOST]
     assert lost == stolen
-    assert (await store.counts())[Status.READY].count == 600 - len(stolen)
+    assert (await store.counts())[Status.READY].count == len(claimed) - len(stolen)
 
 
 async def test_one_call_may_carry_every_kind_of_move(store: Store) -> None:
@@ -244,7 +244,7 @@ async def test_g1_version_a_claim_of_an_older_version_is_lost(store: Store, harn
     """Only the version differs, as after an older consumer's moves there and back: status and token are the claim's."""
     await enqueue(store)
     email = await claim_one(store)
-    await harness.execute("UPDATE emails SET version = version + 2 WHERE id = ?", email.id)
+    await harness.alter(email.id, raise_by=2)
 
     assert await finish(store, email, Prepared("example.com")) is Recorded.LOST
     assert (await row(store, email.id)).status is Status.INTAKING
@@ -254,17 +254,17 @@ async def test_g1_token_another_claim_of_the_same_version_is_not_ours(store: Sto
     """Only the token differs, as after somebody restored the row from a copy and claimed it again."""
     await enqueue(store)
     email = await claim_one(store)
-    await harness.execute("UPDATE emails SET claim_token = 'another' WHERE id = ?", email.id)
+    await harness.alter(email.id, claim_token="another")
 
     assert await finish(store, email, Prepared("example.com")) is Recorded.LOST
     assert (await row(store, email.id)).status is Status.INTAKING
 
 
 async def test_g1_status_a_row_that_was_moved_in_place_is_lost(store: Store, harness: Harness) -> None:
-    """Only the status differs, as after an operator's UPDATE by hand."""
+    """Only the status differs, as after an operator's change by hand."""
     await enqueue(store)
     email = await claim_one(store)
-    await harness.execute("UPDATE emails SET status = 'INVALID' WHERE id = ?", email.id)
+    await harness.alter(email.id, status="INVALID")
 
     assert await finish(store, email, Prepared("example.com")) is Recorded.LOST
     assert (await row(store, email.id)).status is Status.INVALID
@@ -300,8 +300,7 @@ async def test_a_rescue_is_not_mistaken_for_our_own_step_back(store: Store, harn
 async def test_a_row_that_is_gone_is_lost(store: Store, harness: Harness) -> None:
     await enqueue(store)
     email = await claim_one(store)
-    await harness.execute("DELETE FROM email_status_history WHERE email_id = ?", email.id)
-    await harness.execute("DELETE FROM emails WHERE id = ?", email.id)
+    await harness.delete(email.id)
 
     assert await finish(store, email, Prepared("example.com")) is Recorded.LOST
     assert await store.get(email.id) is None
@@ -395,16 +394,14 @@ async def test_a_claim_that_never_was_is_lost(store: Store) -> None:
 
 
 async def test_an_older_consumers_move_in_between_leaves_our_history_increasing(store: Store, harness: Harness) -> None:
-    """It moves by (id, status), raises the version, and writes rows without one."""
+    """It writes history lines without a version, and raises the row's where it knows of one."""
     (email_id,) = await enqueue(store)
     for origin, target in [("ACCEPTED", "INTAKING"), ("INTAKING", "READY")]:
-        await harness.execute(
-            "UPDATE emails SET status = ?, version = version + 1 WHERE id = ? AND status = ?", target, email_id, origin
-        )
-        await harness.execute("INSERT INTO email_status_history (email_id, status) VALUES (?, ?)", email_id, target)
+        await harness.move_as_older(email_id, origin, target, noted=True)
+    moved = 1 + 2 * harness.older_raises
 
     email = await claim_one(store, SENDER)
     assert await finish(store, email, Sent("250")) is Recorded.DONE
 
-    assert await versioned(store, email_id) == [(4, "PROCESSING"), (5, "SENT")]
-    assert (await row(store, email_id)).version == 5
+    assert await versioned(store, email_id) == [(moved + 1, "PROCESSING"), (moved + 2, "SENT")]
+    assert (await row(store, email_id)).version == moved + 2

@@ -15,19 +15,17 @@ from tests.support.harness import Harness
 @pytest.fixture
 async def later(harness: Harness, store: Store) -> AsyncIterator[None]:
     """The schema as a later version of the service would leave it."""
-    await harness.execute("INSERT INTO mailculator_schema (name) VALUES ('9999_later')")
-    yield
-    await harness.execute("DELETE FROM mailculator_schema WHERE name = '9999_later'")
-    await harness.execute("UPDATE mailculator_meta SET value = '0.1.0' WHERE name = 'oldest_service'")
+    async with harness.later_schema("9999_later"):
+        yield
 
 
 @pytest.mark.usefixtures("store")
 async def test_the_current_schema_lacks_nothing(harness: Harness) -> None:
     state = await harness.schema().state()
 
-    assert state.applied == ("0001_queue",)
+    assert state.applied == harness.schema_names
     assert (state.pending, state.differences, state.refusal) == ((), (), None)
-    assert state.oldest_service == "0.1.0"
+    assert state.oldest_service == harness.oldest_service
 
 
 async def test_applying_it_again_changes_nothing(harness: Harness, store: Store) -> None:
@@ -45,13 +43,13 @@ async def test_applying_it_again_changes_nothing(harness: Harness, store: Store)
 async def test_files_of_a_later_version_are_no_reason_to_refuse(harness: Harness) -> None:
     state = await harness.schema().state()
 
-    assert state.applied == ("0001_queue", "9999_later")
+    assert state.applied == (*harness.schema_names, "9999_later")
     assert state.refusal is None
 
 
 @pytest.mark.usefixtures("later")
 async def test_a_schema_that_no_longer_serves_this_version_is_refused(harness: Harness) -> None:
-    await harness.execute("UPDATE mailculator_meta SET value = '99.0.0' WHERE name = 'oldest_service'")
+    await harness.serve_from("99.0.0")
 
     refusal = (await harness.schema().state()).refusal
 

@@ -7,19 +7,25 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pymysql
+
 from mailculator.config import Settings
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.stores.mariadb import MariadbStore, open_store
 from mailculator.stores.mariadb_schema import MariadbSchema
 from tests.support import mariadb
+from tests.support.sql_harness import SqlHands
 
 _TIMES = ("created_at", "due_at", "lease_until", "failing_since", "reached_at")
 
 
-class MariadbHarness:
+class MariadbHarness(SqlHands):
     """A database of its own in the run's private server."""
 
     name = "mysql"
+    server = "MariaDB "
+    files = "mariadb"
+    taken = pymysql.err.IntegrityError
 
     def __init__(self) -> None:
         self._exit = AsyncExitStack()
@@ -33,8 +39,10 @@ class MariadbHarness:
             self._server = await self._exit.enter_async_context(mariadb.shared_mariadb())
             self._settings = await mariadb.new_database(self._server)
         else:
-            await self.execute("DELETE FROM email_status_history")
-            await self.execute("DELETE FROM emails")
+            await self.empty(
+                "SELECT table_name FROM information_schema.tables"
+                " WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
+            )
         return await self._open(service=True)
 
     async def another(self) -> MariadbStore:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from mailculator.errors import StoreUnavailable
 from mailculator.lifecycle import STAGE_BY_WORKING, Move, Stage
 from mailculator.model import Email, Row, Status, StatusCount
-from mailculator.stores.base import Capabilities, Ping, Recorded, Renewal, Rescue
+from mailculator.stores.base import Capabilities, Minute, Ping, Recorded, Renewal, Rescue, Spent, Survey
 from tests.support.clock import FakeClock
 
 
@@ -60,6 +60,9 @@ class MemoryStore:
         self.claims: list[tuple[int, int]] = []
         self.lose_next_reply = False
         self.locked: set[str] = set()
+        self.remembered: dict[tuple[str, datetime], Minute] = {}
+        self.surveyed = Survey(exact=True)
+        self.charged: list[Spent] = []
         self._clock = clock
         self._tokens = 0
 
@@ -155,6 +158,24 @@ class MemoryStore:
     async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
         self._called("counts")
         return {status: StatusCount(self.statuses().count(status)) for status in Status}
+
+    async def remember(self, minute: Minute) -> None:
+        self._called("remember")
+        self.remembered[minute.replica, minute.at] = minute
+
+    async def minutes(self, since: datetime) -> list[Minute]:
+        self._called("minutes")
+        return sorted((one for one in self.remembered.values() if one.at >= since), key=lambda one: one.at)
+
+    async def upkeep(self, replica: str) -> None:
+        self._called("upkeep")
+
+    async def survey(self) -> Survey:
+        self._called("survey")
+        return self.surveyed
+
+    def spent(self) -> Sequence[Spent]:
+        return self.charged
 
     async def get(self, email_id: str) -> Row | None:
         raise NotImplementedError

@@ -11,14 +11,18 @@ from typing import Any
 
 from mailculator.stores.sqlite import SqliteStore, open_queue
 from mailculator.stores.sqlite_schema import SqliteSchema
+from tests.support.sql_harness import SqlHands
 
 _TIMES = ("created_at", "updated_at", "due_at", "lease_until", "failing_since", "reached_at")
 
 
-class SqliteHarness:
+class SqliteHarness(SqlHands):
     """A file in a directory of its own."""
 
     name = "sqlite"
+    server = "SQLite 3."
+    files = "sqlite"
+    taken = sqlite3.IntegrityError
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="mailculator-sqlite-")
@@ -30,8 +34,7 @@ class SqliteHarness:
     async def fresh(self) -> SqliteStore:
         await self._close_stores()
         if self.path.exists():
-            await self.execute("DELETE FROM email_status_history")
-            await self.execute("DELETE FROM emails")
+            await self.empty("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
         return await self._open(service=True)
 
     async def another(self) -> SqliteStore:

@@ -27,17 +27,20 @@ ROOMS = {
     "mailculator.web": "web",
     "mailculator.log": "listeners",
     "mailculator.metrics": "listeners",
+    "mailculator.cutover": "cutover",
+    "mailculator.cutover_metrics": "listeners",
     "mailculator.config_docs": "cli",
 }
 MAY_IMPORT = {
-    "cli": {"cli", "demo", "app", "pipelines", "stores", "transport", "web", "listeners", "vocabulary"},
-    "demo": {"demo", "app", "pipelines", "stores", "transport", "web", "listeners", "vocabulary"},
-    "app": {"app", "pipelines", "stores", "transport", "web", "listeners", "vocabulary"},
+    "cli": {"cli", "demo", "app", "pipelines", "stores", "transport", "web", "listeners", "cutover", "vocabulary"},
+    "demo": {"demo", "app", "pipelines", "stores", "transport", "web", "listeners", "cutover", "vocabulary"},
+    "app": {"app", "pipelines", "stores", "transport", "web", "listeners", "cutover", "vocabulary"},
     "pipelines": {"pipelines", "stores", "transport", "vocabulary"},
     "stores": {"stores", "vocabulary"},
     "transport": {"transport", "vocabulary"},
     "web": {"web", "vocabulary"},
-    "listeners": {"listeners", "vocabulary"},
+    "cutover": {"cutover", "stores", "vocabulary"},
+    "listeners": {"listeners", "cutover", "stores", "vocabulary"},
     "vocabulary": {"vocabulary"},
 }
 # `watched` wraps any Store and knows no backend.
@@ -55,6 +58,9 @@ DRIVERS = {
     "aiomysql": {"stores", "demo"},  # the demo makes a database on a server of its own
     "pymysql": {"stores"},
     "sqlite3": {"stores"},
+    "aioboto3": {"stores"},
+    "aiobotocore": {"stores"},
+    "botocore": {"stores"},
     "aiosmtplib": {"transport"},
     "aiohttp": {"transport", "web", "demo"},
     "aiosmtpd": {"demo"},

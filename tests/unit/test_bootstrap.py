@@ -1,83 +1,12 @@
-"""tools/bootstrap.sh against a machine of stubs: what it calls, what it leaves alone, what it says when it may not."""
+"""tools/bootstrap.sh on a machine of stubs: what it calls, what it leaves alone, what it says when it may not."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-REAL = ["bash", "env", "cat", "cp", "chmod", "cut", "dirname", "mkdir", "rm", "sha256sum", "true"]
-FILES = [
-    "pyproject.toml",
-    "requirements.lock",
-    "requirements-dev.lock",
-    "requirements-build.lock",
-    "tools/bootstrap.sh",
-]
-
-PYTHON = """
-case "$*" in
-  *version_info*3,\\ 11*) exit "${OLD_PYTHON:-0}" ;;
-  *ensurepip*) [ ! -e "$STUBS/no-ensurepip" ] ;;
-  *venv\\"*) echo python3.11-venv ;;
-  --version) echo "Python 3.11.2" ;;
-  "-m pip --version") ;;
-  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && cp "$0" "$3/bin/mailculator" ;;
-  *"-m pip install"*) exit "${PIP_FAILS:-0}" ;;
-esac
-"""
-APT_GET = """
-case "$*" in
-  *install*mariadb-server*) cp "$STUBS/stub" "$STUBS/mariadbd" ;;
-  *install*postfix*) cp "$STUBS/stub" "$STUBS/smtp-sink" ;;
-  *install*python3.11-venv*) rm "$STUBS/no-ensurepip" ;;
-esac
-"""
-
-
-class Machine:
-    """A PATH with nothing on it but stubs that note how they were called, and a checkout."""
-
-    def __init__(self, directory: Path) -> None:
-        self.stubs = directory / "bin"
-        self.stubs.mkdir()
-        self.checkout = directory / "checkout"
-        (self.checkout / "tools").mkdir(parents=True)
-        for name in FILES:
-            shutil.copy(ROOT / name, self.checkout / name)
-        self.log = directory / "calls"
-        for name in REAL:
-            (self.stubs / name).symlink_to(Path(shutil.which(name) or name).resolve())
-        self.stub("stub")
-        self.stub("python3", PYTHON)
-        self.stub("apt-get", APT_GET)
-        self.stub("debconf-set-selections", "cat >>$CALLS")
-        self.stub("id", "echo 0", quiet=True)
-
-    def stub(self, name: str, body: str = "", *, quiet: bool = False) -> None:
-        path = self.stubs / name
-        note = "" if quiet else 'echo "${0##*/} $*" >>"$CALLS"\n'
-        path.write_text(f"#!{self.stubs}/bash\n{note}{body}\n", encoding="utf-8")
-        path.chmod(0o755)
-
-    def bootstrap(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        self.log.write_text("", encoding="utf-8")
-        return subprocess.run(
-            [self.checkout / "tools/bootstrap.sh", *arguments],
-            env={"PATH": str(self.stubs), "STUBS": str(self.stubs), "CALLS": str(self.log), **environment},
-            cwd="/",
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    def calls(self, what: str = "") -> list[str]:
-        return [line for line in self.log.read_text(encoding="utf-8").splitlines() if what in line]
+from tests.support.stub_machine import Machine
 
 
 @pytest.fixture
@@ -226,24 +155,3 @@ def test_an_old_python_is_refused(machine: Machine) -> None:
     assert done.returncode == 1
     assert "no Python 3.11 or later found" in done.stderr
     assert not (machine.checkout / ".venv").exists()
-
-
-@pytest.mark.parametrize("status", [0, 1, 5], ids=["passes", "fails", "runs no test"])
-def test_ci_checks_installs_and_ends_with_the_tests(machine: Machine, status: int) -> None:
-    (machine.checkout / ".ci").mkdir()
-    shutil.copy(ROOT / ".ci/run", machine.checkout / ".ci/run")
-    machine.stub("make", f'echo "CI=$CI in $PWD" >>"$CALLS"; if [ "$1" = test ]; then exit {status}; fi')
-    machine.log.touch()
-
-    done = subprocess.run(
-        [machine.stubs / "bash", machine.checkout / ".ci/run"],
-        env={"PATH": str(machine.stubs), "CALLS": str(machine.log)},
-        cwd=os.sep,
-        stdin=subprocess.DEVNULL,
-        check=False,
-        timeout=60,
-    )
-
-    assert done.returncode == status
-    assert machine.calls("make") == ["make check", "make check-install", "make figures ARGS=--check", "make test"]
-    assert machine.calls("CI=") == [f"CI=true in {machine.checkout}"] * 4

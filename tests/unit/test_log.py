@@ -27,6 +27,7 @@ from mailculator.events import (
     Rescued,
     SmtpAttempted,
     StoreCalled,
+    StoreNoticed,
 )
 from mailculator.model import Status
 
@@ -161,6 +162,23 @@ def test_what_is_no_news_is_told_at_debug_alone() -> None:
     assert Written().tell(*chatter, *quiet) == []
     lines = Written(MAILCULATOR_LOG_LEVEL="debug").tell(*chatter, *quiet)
     assert [line["event"] for line in lines] == ["mail.claimed", "smtp.attempt", "callback.attempt"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "level"),
+    [
+        ("stopped", "error"),
+        ("poisoned", "warning"),
+        ("duplicate", "warning"),
+        ("resumed", "info"),
+        ("adopted", "debug"),
+    ],
+)
+def test_what_a_store_notices_is_as_loud_as_it_matters(kind: str, level: str) -> None:
+    written = Written(MAILCULATOR_LOG_LEVEL="debug")
+    (line,) = written.tell(StoreNoticed("dynamodb", kind, "id-1", "why"))
+    assert (line["event"], line["level"]) == (f"store.{kind}", level)
+    assert (line["store"], line["email_id"], line["detail"]) == ("dynamodb", "id-1", "why")
 
 
 def test_an_outage_is_told_once_then_now_and_then_and_when_it_is_over() -> None:

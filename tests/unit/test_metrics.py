@@ -22,6 +22,7 @@ from mailculator.events import (
     Rescued,
     SmtpAttempted,
     StoreCalled,
+    StoreNoticed,
 )
 from mailculator.metrics import MetricsObserver, code_class
 from mailculator.model import Status, StatusCount
@@ -39,6 +40,7 @@ EVERY_EVENT: tuple[Event, ...] = (
     Purged("mysql", 7),
     StoreCalled("mysql", "claim", 0.01),
     StoreCalled("mysql", "claim", 0.01, error="Access denied for jane@example.com"),
+    StoreNoticed("dynamodb", "poisoned", EMAIL_ID, "TTL of jane@example.com"),
     SmtpAttempted("sent", 250, 0.2),
     SmtpAttempted("unavailable", 0, 30.0),
     CallbackAttempted("sent", "acknowledged", 0.1),
@@ -85,6 +87,7 @@ def test_every_event_ends_up_where_it_belongs(registry: CollectorRegistry, metri
     assert value(registry, "mailculator_time_to_sent_seconds_sum") == 2.0
     assert value(registry, "mailculator_store_op_seconds_count", **mysql, op="claim") == 2.0
     assert value(registry, "mailculator_store_errors_total", **mysql, op="claim") == 1.0
+    assert value(registry, "mailculator_store_notices_total", store="dynamodb", kind="poisoned") == 1.0
     assert value(registry, "mailculator_smtp_attempts_total", result="sent", code_class="2xx") == 1.0
     assert value(registry, "mailculator_smtp_attempts_total", result="unavailable", code_class="none") == 1.0
     assert value(registry, "mailculator_smtp_attempt_duration_seconds_count") == 2.0
@@ -129,6 +132,19 @@ def test_a_watched_pipeline_shows_its_load_and_its_zeros(registry: CollectorRegi
     assert value(registry, "mailculator_inflight", **sender) == 9.0
     assert value(registry, "mailculator_claims_total", **sender, result="empty") == 0.0
     assert value(registry, "mailculator_leases_expired_total", store="mysql") == 0.0
+
+
+def test_request_units_are_read_from_the_stores_when_somebody_looks(
+    registry: CollectorRegistry, metrics: MetricsObserver
+) -> None:
+    name = "mailculator_dynamodb_request_units_total"
+    spent = [("claim", "write", 3.0), ("poll", "read", 0.5)]
+    metrics.charge(lambda: ())
+    metrics.charge(lambda: spent)
+    assert value(registry, name, op="claim", kind="write") == 3.0
+    spent[0] = ("claim", "write", 6.0)
+    assert value(registry, name, op="claim", kind="write") == 6.0
+    assert value(registry, name, op="poll", kind="read") == 0.5
 
 
 def test_a_scrape_parses_and_holds_no_id_no_address_and_no_reason(

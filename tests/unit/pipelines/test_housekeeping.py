@@ -111,3 +111,31 @@ async def test_counts_that_take_long_are_taken_less_often() -> None:
     bench.keeper.stop()
     await task
     assert len(bench.counted) == 2
+
+
+async def test_where_counting_is_paid_for_it_is_done_less_often_and_the_last_counts_grow_old() -> None:
+    bench = Bench()
+    keeper = Housekeeper(
+        bench.watched,
+        timing=TIMING,
+        clock=bench.clock,
+        observer=bench.seen,
+        wake=bench.woken.append,
+        on_ping=bench.pings.append,
+        on_counts=bench.counted.append,
+        count_every=30.0,
+    )
+    bench.store.add("a", status=Status.READY)
+    assert keeper.counts() == {}
+    task = asyncio.create_task(keeper.count())
+    await bench.clock.until_waited_for(30.0)
+    assert keeper.counts()[Status.READY] == StatusCount(1)
+    await bench.clock.advance(29.0)
+    assert len(bench.counted) == 1
+    bench.store.away = True
+    await bench.clock.advance(1.0)
+    assert keeper.counts()[Status.READY] == StatusCount(1), "one that fails once is no reason to know nothing"
+    await bench.clock.advance(31.0)
+    assert keeper.counts() == {}, "nobody knows what stands there by now"
+    keeper.stop()
+    await task

@@ -14,7 +14,7 @@ import pytest
 from mailculator.config import Settings
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefused, RelayUnavailable
 from mailculator.events import BreakerChanged, SmtpAttempted
-from mailculator.lifecycle import Failed, Outcome, Park, Release, Retry, Sent, Wait
+from mailculator.lifecycle import Failed, Invalid, Outcome, Park, Release, Retry, Sent, Wait
 from mailculator.model import Email, Lease, Status
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
@@ -149,6 +149,14 @@ async def test_every_try_sends_the_same_octets(bench: Bench) -> None:
 
 async def test_expired_mail_is_not_sent(bench: Bench) -> None:
     assert await bench.handle(expired=True) == Failed("expired")
+    assert bench.relay.taken == []
+
+
+@pytest.mark.parametrize("expired", [False, True])
+async def test_mail_that_another_store_sends_is_given_up_and_nobody_is_told_that_it_failed(
+    bench: Bench, expired: bool
+) -> None:
+    assert await bench.handle(duplicate_in="dynamodb", expired=expired) == Invalid("duplicate: in dynamodb")
     assert bench.relay.taken == []
 
 

@@ -12,6 +12,8 @@ from mailculator.errors import SchemaError, StoreRejected
 from mailculator.stores.schema_files import schema_files
 from mailculator.stores.sqlite_schema import SqliteSchema
 
+NAMES = tuple(file.name for file in schema_files("sqlite"))
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -30,7 +32,7 @@ def run(path: Path, sql: str) -> list[tuple[object, ...]]:
 async def test_a_missing_file_lacks_everything_and_is_not_made_by_looking(path: Path) -> None:
     state = await SqliteSchema(path).state()
 
-    assert (state.applied, state.pending, state.oldest_service) == ((), ("0001_queue",), None)
+    assert (state.applied, state.pending, state.oldest_service) == ((), NAMES, None)
     assert state.refusal is not None
     assert "run: mailculator schema apply" in state.refusal
     assert not path.parent.exists()
@@ -40,24 +42,25 @@ async def test_apply_makes_it_and_says_so_once(path: Path) -> None:
     schema = SqliteSchema(path)
     told: list[str] = []
 
-    assert await schema.apply(told.append) == ("0001_queue",)
+    assert await schema.apply(told.append) == NAMES
     assert await schema.apply(told.append) == ()
 
-    assert told == ["sqlite: applying 0001_queue"]
+    assert told == [f"sqlite: applying {name}" for name in NAMES]
     assert (await schema.state()).refusal is None
 
 
 async def test_two_at_once_take_turns(path: Path) -> None:
     results = await asyncio.gather(*(SqliteSchema(path).apply(lambda _: None) for _ in range(4)))
 
-    assert sorted(results) == [(), (), (), ("0001_queue",)]
+    assert sorted(results) == [(), (), (), NAMES]
 
 
 async def test_the_file_may_be_applied_by_hand_any_number_of_times(path: Path) -> None:
     path.parent.mkdir()
     connection = sqlite3.connect(path)
     for _ in range(3):
-        connection.executescript(schema_files("sqlite")[0].sql)
+        for file in schema_files("sqlite"):
+            connection.executescript(file.sql)
     connection.execute("INSERT INTO emails (id, status) VALUES ('a', 'ACCEPTED')")
     connection.commit()
     connection.executescript(schema_files("sqlite")[0].sql)
@@ -65,7 +68,7 @@ async def test_the_file_may_be_applied_by_hand_any_number_of_times(path: Path) -
 
     state = await SqliteSchema(path).state()
 
-    assert (state.applied, state.pending, state.differences, state.refusal) == (("0001_queue",), (), (), None)
+    assert (state.applied, state.pending, state.differences, state.refusal) == (NAMES, (), (), None)
     assert run(path, "SELECT count(*) FROM emails") == [(1,)]
 
 

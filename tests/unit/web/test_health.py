@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mailculator.config import load
-from mailculator.events import BreakerChanged, Lifetime, PipelineFailed, StoreCalled
+from mailculator.events import BreakerChanged, Lifetime, PipelineFailed, StoreCalled, StoreNoticed
 from mailculator.timing import Timing
 from mailculator.web.health import Health, Limits
 
@@ -141,6 +141,17 @@ def test_a_dependency_that_is_away_is_a_warning_and_keeps_us_ready() -> None:
     assert process.health.ready().status == 200
     process.health(BreakerChanged("relay", open=False, reason=""))
     assert process.check("relay") == {"status": "pass"}
+
+
+def test_claims_that_a_foreign_consumer_has_stopped_are_a_warning_until_they_go_on() -> None:
+    process = Process("dynamodb")
+    process.health(StoreNoticed("dynamodb", "stopped", detail="3 writes, the last: 0f-1d READY -> FAILED"))
+    assert process.check("claims:dynamodb") == {"status": "warn", "detail": "stopped: another consumer writes there"}
+    assert process.health.ready().status == 200
+
+    process.health(StoreNoticed("dynamodb", "resumed"))
+
+    assert "claims:dynamodb" not in process.health.health().body["checks"]
 
 
 def test_an_unsafe_setting_is_shown_as_a_warning() -> None:
