@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ import pytest
 from mailculator.cli import output
 from mailculator.cli.checks import Finding, Verdict, exit_code, judge_server
 from mailculator.demo.mariadbd import PrivateMariadb
+from mailculator.lifecycle import SENDER
 from mailculator.stores.base import Ping
+from mailculator.stores.dynamodb import layout
 from tests.integration.cli_shell import type_in
 from tests.support import mariadb
 from tests.support.callback_peer import CallbackPeer
 from tests.support.certificates import Certificates
+from tests.support.dynamodb_records import Records, meta, now, plain_client
+from tests.support.moto_server import KEY, REGION, MotoServer, shared_moto
 from tests.support.smtp_peer import SmtpPeer
 
 pytestmark = pytest.mark.timeout(300)
@@ -172,6 +177,87 @@ async def test_a_kind_of_server_that_is_not_tested_is_named(variables: Variables
     assert verdict == "warn"
     assert "MariaDB 11.4.2" in detail
     assert "not tested against" in detail
+
+
+@pytest.fixture(scope="session")
+async def moto() -> AsyncIterator[MotoServer]:
+    async with shared_moto() as running:
+        yield running
+
+
+@pytest.fixture
+async def table(moto: MotoServer) -> AsyncIterator[Records]:
+    """A live table of the older service."""
+    async with plain_client(moto.endpoint) as client:
+        records = Records(client, f"check-{uuid.uuid4()}")
+        await records.create()
+        yield records
+        await records.drop()
+
+
+@pytest.fixture
+def with_table(variables: Variables, moto: MotoServer, table: Records) -> Variables:
+    return {
+        **variables,
+        "DYNAMODB_PIPELINES_ENABLED": "true",
+        "EMAIL_OUTBOX_TABLE": table.table,
+        "AWS_BASE_ENDPOINT": moto.endpoint,
+        "AWS_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": KEY,
+    }
+
+
+async def test_what_a_table_lacks_is_named_until_it_is_applied(
+    with_table: Variables, table: Records, moto: MotoServer
+) -> None:
+    code, found = await check(with_table)
+    place = f"{table.table} at {moto.endpoint}"
+    assert code == 78
+    assert found["dynamodb schema"] == ("config", f"{place}: WorkIndex is missing; run: mailculator schema apply")
+    assert found["sqlite"][0] == "ok"
+
+    code, out, err = await type_in("schema", "apply", "--store", "dynamodb", variables=with_table)
+    assert code == 0, out + err
+
+    code, found = await check(with_table)
+    assert (code, found["dynamodb schema"]) == (0, ("ok", "up to date (0001_work_index)"))
+    assert found["dynamodb"][0] == "ok"
+    assert found["dynamodb"][1].startswith(f"{place}: DynamoDB")
+
+
+async def test_a_table_that_is_not_there_is_named(with_table: Variables) -> None:
+    code, found = await check({**with_table, "EMAIL_OUTBOX_TABLE": "nowhere"})
+    assert code == 78
+    assert found["dynamodb schema"][0] == "config"
+    assert "the table nowhere does not exist; run: mailculator schema apply" in found["dynamodb schema"][1]
+
+
+async def test_an_endpoint_that_is_away_is_down(with_table: Variables) -> None:
+    code, found = await check({**with_table, "AWS_BASE_ENDPOINT": "http://127.0.0.1:1"})
+    assert code == 69
+    assert found["dynamodb"][0] == "down"
+    assert "no connection to 127.0.0.1:1" in found["dynamodb"][1]
+    assert KEY not in found["dynamodb"][1].split()
+
+
+async def test_peer_mode_is_refused_while_it_would_do_harm(
+    with_table: Variables, table: Records, tmp_path: Path
+) -> None:
+    code, out, err = await type_in("schema", "apply", "--store", "dynamodb", variables=with_table)
+    assert code == 0, out + err
+    prepared = meta("prepared-here", "READY", version=2, PayloadFilePath="/payload.json")
+    seen = {layout.STATE: "READY", layout.SEEN: prepared["Attributes"]["UpdatedAt"], layout.DUE_AT: now() * 1000}
+    await table.put({**prepared, **seen, layout.WORK_KEY: layout.work_key(SENDER, "prepared-here")})
+    peer = {**with_table, "MAILCULATOR_DYNAMODB_PEER_CONSUMER": "true", "EML_STORAGE_PATH": tmp_path}
+
+    code, found = await check(peer)
+
+    assert code == 78
+    verdict, detail = found["dynamodb"]
+    assert verdict == "config"
+    assert detail.startswith("MAILCULATOR_DYNAMODB_PEER_CONSUMER: prepared-here is READY without an EML file")
+    assert (await check(with_table))[0] == 0
 
 
 @pytest.mark.parametrize(

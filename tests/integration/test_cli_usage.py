@@ -28,6 +28,8 @@ COMMANDS = (
     ["queue", "show"],
     ["requeue"],
     ["release"],
+    ["dynamodb", "adopt"],
+    ["dynamodb", "resume"],
     ["send-test"],
     ["healthcheck"],
     ["version"],
@@ -94,6 +96,13 @@ async def test_version() -> None:
         (["send-test", "a@example.com, b@example.com"], "ADDRESS"),
         (["demo", "--count", "0"], "--count"),
         (["demo", "--store", "oracle"], "--store"),
+        (["demo", "--store", "dynamodb"], "--store"),
+        (["dynamodb", "adpot"], "adpot"),
+        (["dynamodb", "adopt", "--rate", "0"], "--rate"),
+        (["dynamodb", "adopt", "--rate", "fast"], "--rate"),
+        (["dynamodb", "adopt", "--store", "mysql"], "--store"),
+        (["dynamodb", "resume"], "--why"),
+        (["dynamodb", "resume", "--why", " "], "--why"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -135,6 +144,9 @@ async def test_missing_settings_are_told_all_at_once_with_exit_code_78(words: li
     [
         (["queue", "summary"], {"MYSQL_PIPELINES_ENABLED"}),
         (["schema", "status", "--store", "mysql"], {"MYSQL_HOST", "MYSQL_USER", "MYSQL_DATABASE"}),
+        (["schema", "status", "--store", "dynamodb"], {"EMAIL_OUTBOX_TABLE", "AWS_REGION"}),
+        (["dynamodb", "adopt"], {"EMAIL_OUTBOX_TABLE", "AWS_REGION"}),
+        (["dynamodb", "resume", "--why", "stopped it"], {"EMAIL_OUTBOX_TABLE", "AWS_REGION"}),
         (["send-test", "a@example.com"], {"SMTP_HOST", "SMTP_FROM"}),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -186,7 +198,20 @@ async def test_help_imports_nothing_heavy() -> None:
     )
     _, err = await process.communicate()
     loaded = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in err.decode().splitlines()}
-    heavy = {"aiohttp", "aiomysql", "aiosmtplib", "aiosmtpd", "asyncio", "orjson", "pydantic", "rich", "structlog"}
+    heavy = {
+        "aioboto3",
+        "aiobotocore",
+        "botocore",
+        "aiohttp",
+        "aiomysql",
+        "aiosmtplib",
+        "aiosmtpd",
+        "asyncio",
+        "orjson",
+        "pydantic",
+        "rich",
+        "structlog",
+    }
     assert not loaded & heavy
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,11 +14,11 @@ from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.errors import SchemaError, StoreRejected
 from mailculator.lifecycle import INTAKE, SENDER
 from mailculator.model import NewEmail, Status
-from mailculator.stores.base import Enqueued, Recorded, Steered
+from mailculator.stores.base import Enqueued, Minute, Recorded, Steered
 from mailculator.stores.mariadb import MariadbStore, open_store
 from tests.support import mariadb
 
-QUEUE = ("emails", "email_status_history")
+QUEUE = ("emails", "email_status_history", "mailculator_reservations", "mailculator_minutes")
 RECORDS = ("mailculator_schema", "mailculator_meta")
 
 
@@ -60,7 +61,7 @@ def login(server: PrivateMariadb, settings: Settings) -> Login:
     return Login(server, settings)
 
 
-async def test_four_rights_on_four_tables_are_enough_for_everything(login: Login) -> None:
+async def test_four_rights_on_six_tables_are_enough_for_everything(login: Login) -> None:
     login.grant("SELECT, INSERT, UPDATE, DELETE", *QUEUE, *RECORDS)
     store = await open_store(login.settings, service=True)
     try:
@@ -90,6 +91,9 @@ async def use_every_verb(store: MariadbStore) -> None:
     assert (await store.counts(terminal=True))[Status.INTAKING].count == 1
     assert len(await store.page()) == 2
     assert await store.page(parked=True) == []
+    minute = Minute(datetime(2026, 11, 20, tzinfo=UTC), "me", "1.0", {}, 0, 0, {})
+    await store.remember(minute)
+    assert await store.minutes(minute.at) == [minute]
     assert (await store.ping()).writable is True
 
 
@@ -140,7 +144,7 @@ async def test_a_user_who_may_only_read_is_not_ready_though_there_is_no_mail(log
     try:
         assert [(await store.ping()).writable for _ in range(2)] == [False, False]
         login.grant("INSERT, UPDATE", *QUEUE)
-        login.grant("DELETE", "emails")
+        login.grant("DELETE", "emails", "mailculator_reservations")
         assert (await store.ping()).writable is True
     finally:
         await store.close()

@@ -190,25 +190,25 @@ async def test_a_service_older_than_the_schema_serves_is_refused(current: Databa
 
 
 async def test_a_service_that_needs_a_newer_schema_is_refused(current: Database) -> None:
-    newer = SchemaFile("0002_newer", "DO 0;\n")
+    newer = SchemaFile("9999_newer", "DO 0;\n")
     state = await current.schema(files=(*FILES, newer)).state()
-    assert state.pending == ("0002_newer",)
+    assert state.pending == ("9999_newer",)
     assert state.refusal is not None
-    assert "0002_newer" in state.refusal
+    assert "9999_newer" in state.refusal
     assert "schema apply" in state.refusal
 
 
 async def test_neighbouring_versions_run_side_by_side(current: Database) -> None:
     newer = SchemaFile(
-        "0002_newer",
+        "9999_newer",
         "ALTER TABLE emails DROP INDEX IF EXISTS idx_emails_ttl,\n  ADD COLUMN IF NOT EXISTS tenant INT NULL;\n"
-        "INSERT IGNORE INTO mailculator_schema (name) VALUES ('0002_newer');\n",
+        "INSERT IGNORE INTO mailculator_schema (name) VALUES ('9999_newer');\n",
     )
-    assert await current.schema(files=(*FILES, newer)).apply(lambda _: None) == ("0002_newer",)
+    assert await current.schema(files=(*FILES, newer)).apply(lambda _: None) == ("9999_newer",)
     expected = await current.snapshot()
 
     state = await current.schema().state()
-    assert state.applied == (*(file.name for file in FILES), "0002_newer")
+    assert state.applied == (*(file.name for file in FILES), "9999_newer")
     assert (state.pending, state.refusal) == ((), None)
     # What the newer version did on purpose is not for the older one to put back.
     assert await current.apply() == ()
