@@ -42,7 +42,8 @@ class Guard(Protocol):
         """Reserve what is about to be claimed for sending; one batch, one transaction.
 
         Arguments:
-            emails: id and ttl in epoch seconds, None where it has none.
+            emails: id and ttl in epoch seconds; None where it has none or it is not known yet. A second call for the
+                same email makes its reservation last as long as the ttl that is named then.
 
         Returns, per id: None where it is to be sent, else the name of the other store that has it. Then the copy here
         must end INVALID once it is claimed.

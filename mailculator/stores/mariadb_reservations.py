@@ -23,7 +23,7 @@ AFTER_TTL = 2 * 86400
 """Seconds for which it outlives the ttl of what was claimed: DynamoDB deletes up to two days late."""
 
 FAR = 4_102_444_800
-"""Epoch seconds, the year 2100: what no ttl ends, and what ends later than anybody cares about."""
+"""Epoch seconds, the year 2100: the latest ttl that is reckoned with."""
 
 LONGEST_ID = 255
 """Characters of an id that can be reserved. `emails` holds 36, or what it was widened to: a longer one is not there."""
@@ -95,7 +95,7 @@ def _reservable(ids: Iterable[str]) -> list[str]:
 
 
 def _end(ttl: int | None) -> int:
-    return FAR if ttl is None else min(max(ttl, 0), FAR) + AFTER_TTL
+    return 0 if ttl is None else min(max(ttl, 0), FAR) + AFTER_TTL
 
 
 async def _written(session: Session, store: str, ids: Sequence[str], written: int) -> dict[str, Reservation]:

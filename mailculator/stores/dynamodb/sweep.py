@@ -92,6 +92,7 @@ class Sweeper:
         self._inbox = inbox
         self._every = every
         self._fresh_every = FRESH_EVERY * scale
+        self._lease_for = LEASE * scale
         self._wait = wait
         self._fresh_at = float("-inf")
         self._asked_at = float("-inf")
@@ -136,7 +137,7 @@ class Sweeper:
         return True
 
     def _lease(self) -> int:
-        return round((self._session.now() + LEASE) * 1000)
+        return round((self._session.now() + self._lease_for) * 1000)
 
     async def sweep(self) -> Survey:
         """Look at every email's record: take up what was not, repair what another program left, and count.
