@@ -18,6 +18,7 @@ from mailculator.cutover.words import at, span, title
 from mailculator.errors import ConfigError, StoreError, StoreUnavailable
 from mailculator.pipelines.minutes import MINUTE
 from mailculator.stores import registry
+from mailculator.stores.base import Minute, Store
 
 NOT_SAFE = 3
 """The step is not safe."""
@@ -42,12 +43,12 @@ async def report(step: str | None, *, as_json: bool) -> int:
 async def look(settings: Settings, now: datetime) -> tuple[Situation, set[int]]:
     """Everything that can be known from here, and exit codes for what should be and is not."""
     quiet, minute = timedelta(seconds=settings.cutover_quiet), timedelta(seconds=MINUTE * settings.time_scale)
-    since = now - evidence.reaches_back(quiet, minute)
+    span_read = (now - evidence.reaches_back(quiet, minute), now)
     enabled = registry.enabled(settings)
     # At once: a store that is away takes its time to be found so.
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_look(settings, name, since, enabled=name in enabled))
+            group.create_task(_look(settings, name, span_read, enabled=name in enabled))
             for name in registry.NAMES
             if name in enabled or name in (OLD, NEW)
         ]
@@ -63,7 +64,9 @@ async def look(settings: Settings, now: datetime) -> tuple[Situation, set[int]]:
     return situation, {code for _, code in found}
 
 
-async def _look(settings: Settings, name: str, since: datetime, *, enabled: bool) -> tuple[Look, int]:
+async def _look(
+    settings: Settings, name: str, span_read: tuple[datetime, datetime], *, enabled: bool
+) -> tuple[Look, int]:
     """One store. One that is switched off is opened as well where the settings say where it is."""
     if not enabled and not _is_configured(settings, name):
         return Look(name, enabled=False, configured=False), output.OK
@@ -73,7 +76,7 @@ async def _look(settings: Settings, name: str, since: datetime, *, enabled: bool
     try:
         async with opened(settings, name) as store:
             counts = await store.counts()
-            minutes = await store.minutes(since)
+            minutes = await _minutes(store, *span_read)
             survey = await store.survey()
     except ConfigError as error:
         # A schema that is yet to be applied is what the way begins with, and no fault of the service.
@@ -82,6 +85,13 @@ async def _look(settings: Settings, name: str, since: datetime, *, enabled: bool
         code = output.UNAVAILABLE if isinstance(error, StoreUnavailable) else output.FAILURE
         return Look(name, enabled=enabled, trouble=str(error)), code
     return Look(name, enabled=enabled, counts=counts, minutes=minutes, survey=survey), output.OK
+
+
+async def _minutes(store: Store, since: datetime, until: datetime) -> list[Minute]:
+    """The minutes since then. What was noted while we looked is no sign of a clock that runs ahead: it is left out."""
+    found = await store.minutes(since)
+    read_at = datetime.now(UTC)
+    return [one for one in found if not until < one.at <= read_at]
 
 
 def _is_configured(settings: Settings, name: str) -> bool:

@@ -27,7 +27,7 @@ async def test_g15_four_claimers_never_take_a_row_twice(store: Store, harness: H
     taken: list[Email] = []
     finished: list[Recorded] = []
 
-    await asyncio.gather(*(_take_all(each, taken, len(ids), 50, finished) for each in stores))
+    await asyncio.gather(*(_take_all(each, taken, len(ids), harness.amount(50), finished) for each in stores))
 
     assert sorted(email.id for email in taken) == sorted(ids)
     assert finished == [Recorded.DONE] * len(ids)
@@ -37,7 +37,7 @@ async def test_g15_four_claimers_never_take_a_row_twice(store: Store, harness: H
 
 async def test_g15_two_claims_at_once_are_disjoint_in_every_round(store: Store, harness: Harness) -> None:
     other = await harness.another()
-    for _ in range(30):
+    for _ in range(harness.amount(30)):
         ids = await enqueue(store, 8)
 
         first, second = await asyncio.gather(claim(store, limit=8), claim(other, limit=8))

@@ -16,11 +16,12 @@ from unittest import mock
 from botocore.exceptions import ClientError
 
 from mailculator.stores.base import Store
-from mailculator.stores.dynamodb import session
+from mailculator.stores.dynamodb import client, connection, session, store
 from mailculator.stores.dynamodb.client import Endpoint
 from mailculator.stores.dynamodb.codec import to_wire
 from mailculator.stores.dynamodb.schema import APPLIED_NAMES, OLDEST_SERVICE, DynamodbSchema
-from mailculator.stores.dynamodb.store import DynamodbStore, open_queue
+from mailculator.stores.dynamodb.store import DynamodbStore
+from mailculator.timing import Timing
 from tests.support import dynamodb_records
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import META, OWN, Item, Records, meta, status_record
@@ -28,6 +29,15 @@ from tests.support.harness import VersionTaken
 from tests.support.moto_server import KEY, REGION, shared_moto
 
 WIDTH_ON_MOTO = 4
+PATIENCE = 120.0
+"""Seconds for one call, whatever else the machine does: an emulator under load is not a DynamoDB that is away, and no
+test of the contract is about that one."""
+_LIMITS = (
+    (store, "LONGEST_CALL"),
+    (client, "TRY_TIMEOUT"),
+    (connection, "CONNECT_TIMEOUT"),
+    (connection, "READ_TIMEOUT"),
+)
 _COLUMNS = {
     "status": "#A.#Latest",
     "version": "#Version",
@@ -81,12 +91,14 @@ class DynamodbHarness:
     async def _begin(self) -> None:
         """One table for all tests: making one and adding an index to it takes longer than most of them."""
         self._address = os.environ.get(ENDPOINT, "")
+        for module, name in _LIMITS:
+            self._exit.enter_context(mock.patch.object(module, name, PATIENCE))
         if not self._address:
             self._address = (await self._exit.enter_async_context(shared_moto())).endpoint
             # One request after the other is all that moto does: of many at once, the last would time out.
             self._exit.enter_context(mock.patch.object(session, "WIDTH", WIDTH_ON_MOTO))
-        client = await self._exit.enter_async_context(dynamodb_records.plain_client(self._address))
-        self._records = Records(client, f"mailculator-test-{os.getpid()}-{next(_numbers)}")
+        plain = await self._exit.enter_async_context(dynamodb_records.plain_client(self._address))
+        self._records = Records(plain, f"mailculator-test-{os.getpid()}-{next(_numbers)}")
         await self._records.create()
         self._exit.push_async_callback(self._records.drop)
         await self.schema().apply(lambda _: None)
@@ -100,8 +112,8 @@ class DynamodbHarness:
 
     async def rewind(self, seconds: float) -> None:
         # A store takes a claim for dead that it has itself seen standing unchanged, so it has to look first.
-        for store in self._stores:
-            await store.observe()
+        for opened in self._stores:
+            await opened.observe()
         whole = round(seconds)
         emails = [item for item in await self.records.all() if not item["Id"].startswith(OWN)]
         await self.records.replace([dynamodb_records.older(item, whole) for item in emails])
@@ -247,9 +259,11 @@ class DynamodbHarness:
         return time.monotonic() + self._ahead
 
     async def _open(self, *, service: bool) -> DynamodbStore:
-        store = await open_queue(self.endpoint, service=service, monotonic=self._monotonic)
-        self._stores.append(store)
-        return store
+        # A call may last a quarter of a lease.
+        timing = Timing(lease=4 * PATIENCE)
+        opened = await store.open_queue(self.endpoint, service=service, timing=timing, monotonic=self._monotonic)
+        self._stores.append(opened)
+        return opened
 
     async def _close_stores(self) -> None:
         while self._stores:

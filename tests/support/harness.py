@@ -49,7 +49,7 @@ class Harness(Protocol):
         """
 
     def amount(self, count: int) -> int:
-        """How many emails a test takes that asks for `count` only because many are its point."""
+        """How many emails, or rounds, a test takes that asks for `count` only because many are its point."""
 
     async def close(self) -> None:
         """Stop and remove everything."""

@@ -195,7 +195,7 @@ class Claimer:
         if record.oddity is not None:
             await self._set_aside(record, record.oddity)
             return None
-        if record.item.get(layout.DUE_AT, 0) > hold.at * 1000:
+        if record.item.get(layout.DUE_AT, 0) > self._session.latest() * 1000:
             return None
         return await self._claim_as_read(stage, record, hold, duplicate_in)
 

@@ -54,7 +54,7 @@ class Draft:
 
     def stage(self, stage: Stage, email_id: str, due: float) -> None:
         """Its place in the work index."""
-        self.sets |= {layout.WORK_KEY: layout.work_key(stage, email_id), layout.DUE_AT: milliseconds(due)}
+        self.sets |= {layout.WORK_KEY: layout.work_key(stage, email_id), layout.DUE_AT: due_at(due)}
 
     def keep_alive(self, image: Record) -> None:
         """Put the true ttl aside, so that DynamoDB does not delete what is still to be worked on."""
@@ -66,6 +66,11 @@ class Draft:
         """The change; what is set anew is not removed as well, which DynamoDB refuses."""
         removes = tuple(sorted(self.removes - set(self.sets) - set(self.adds) - set(self.keeps)))
         return Change(self.sets, self.keeps, self.copies, self.adds, self.appends, removes)
+
+
+def due_at(at: float) -> int:
+    """When what is due at once is due: by the latest of all replicas' clocks, so that none of them has to wait."""
+    return milliseconds(at - layout.CLOCKS_DIFFER)
 
 
 def milliseconds(at: float) -> int:

@@ -102,7 +102,7 @@ class WorkIndex:
     async def _look(self, stage: Stage, limit: int, hints: dict[str, Candidate]) -> None:
         self._looked[stage.name] = self._session.monotonic()
         self._saw_all.discard(stage.name)
-        now = round(self._session.now() * 1000)
+        now = round(self._session.latest() * 1000)
 
         async def read(key: str) -> tuple[list[Candidate], bool]:
             return await self._read(key, str(stage.waiting), now, limit)

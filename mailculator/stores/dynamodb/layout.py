@@ -72,6 +72,9 @@ FAR = 4_102_444_800
 """2100-01-01 in epoch seconds: the root ttl of what must not be deleted. Never absent: a job of the producer stamps
 records that lack one."""
 
+CLOCKS_DIFFER = 0.5
+"""Seconds by which a replica's idea of the service's time may be off: its answers tell whole seconds."""
+
 SHARDS = 4
 """Partitions of the work index per stage. One takes 1,000 write units a second, about 300 emails a second."""
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from mailculator.errors import StoreError
 from mailculator.events import Observer, StoreNoticed
+from mailculator.stores.dynamodb import layout
 from mailculator.stores.dynamodb.errors import NAME
 from mailculator.stores.dynamodb.table import Table
 
@@ -38,6 +39,11 @@ class Session:
     def now(self) -> float:
         """Epoch seconds on the service's clock."""
         return self.table.client.clock.now()
+
+    def latest(self) -> float:
+        """The latest that it may be by now."""
+        clock = self.table.client.clock
+        return clock.now() + min(clock.error, layout.CLOCKS_DIFFER)
 
     def notice(self, kind: str, email_id: str | None = None, detail: str = "") -> None:
         """Tell whoever listens."""

@@ -13,7 +13,7 @@ from mailculator.lifecycle import INTAKE, SENDER, STAMPS_REACHED, Move, Stage
 from mailculator.model import Email, NewEmail, Status
 from mailculator.stores.dynamodb import history, layout
 from mailculator.stores.dynamodb.codec import Item
-from mailculator.stores.dynamodb.draft import LEASE, TRIES, WORK, Draft, milliseconds
+from mailculator.stores.dynamodb.draft import LEASE, TRIES, WORK, Draft, due_at, milliseconds
 from mailculator.stores.dynamodb.expression import Update, Where
 from mailculator.stores.dynamodb.record import HIGHEST, Record, stamp
 
@@ -67,7 +67,7 @@ def new_email(email: NewEmail, *, at: float) -> Item:
         layout.STATE: str(INTAKE.waiting),
         layout.SEEN: stamp(at),
         layout.WORK_KEY: layout.work_key(INTAKE, email.id),
-        layout.DUE_AT: milliseconds(at),
+        layout.DUE_AT: due_at(at),
         layout.HISTORY: [history.line(None, INTAKE.waiting, at, "enqueued")],
     }
     if email.ttl is not None:
