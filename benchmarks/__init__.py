@@ -1,0 +1,1 @@
+"""One file a question, with its peers and its floor."""
