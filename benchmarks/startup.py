@@ -1,10 +1,11 @@
 """How soon is it there, and how much room does it take?
 
-    python benchmarks/startup.py            measures, and writes the figures into docs/performance.md
-    python benchmarks/startup.py --check    measures, and fails when a figure is over three times its target
+    python -m benchmarks.startup            measures, and writes the figures into docs/performance.md
+    python -m benchmarks.startup --check    measures, and fails when a figure is over three times its target
 
 - `mailculator --help`: from the process's start to its end.
-- First claim: from the process's start to its claim of an email that was waiting, on SQLite and on MariaDB.
+- First claim: from the process's start to its claim of an email that was waiting, on SQLite, on MariaDB, and on an
+  emulator of DynamoDB: moto, or what DYNAMODB_TEST_ENDPOINT names.
 - Memory at rest: resident, once that email was sent and called back and nothing is left to do.
 
 Each is the median of several runs of a fresh process; its byte code is compiled before, as an installation does it.
@@ -17,7 +18,6 @@ import asyncio
 import compileall
 import json
 import os
-import platform
 import re
 import shutil
 import signal
@@ -30,21 +30,21 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import aiomysql
 
+from benchmarks import report
+from benchmarks.report import ROOT
 from mailculator.config import Settings
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.demo.receiver import Receiver
 from mailculator.demo.sink import Sink
 from mailculator.model import NewEmail
 from mailculator.stores import registry
+from tests.support.dynamodb_local import ENDPOINT
+from tests.support.moto_server import KEY, REGION, shared_moto
 
-ROOT = Path(__file__).resolve().parents[1]
-REPORT = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- startup -->", "<!-- /startup -->"
 RUNS = 7
 TOLERANCE = 3.0
 """A figure may be so many times its target before the check fails: machines differ, and have other work."""
@@ -80,10 +80,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Queue:
-    """An empty queue for each run: `fresh` gives the variables that name it, and its settings."""
+    """An empty queue for each run: `fresh` gives the variables that name it, and its settings.
+
+    Arguments:
+        soon: seconds in which the first claim should have come.
+    """
 
     name: str
     fresh: Callable[[], Awaitable[tuple[Variables, Settings]]]
+    soon: float = 1.5
 
 
 def environment(**variables: str) -> Variables:
@@ -222,13 +227,34 @@ async def mariadb_queue() -> AsyncIterator[Queue]:
         yield Queue("MariaDB", fresh)
 
 
+@asynccontextmanager
+async def dynamodb_queue() -> AsyncIterator[Queue]:
+    async with AsyncExitStack() as stack:
+        url = os.environ.get(ENDPOINT)
+        name = "DynamoDB Local" if url else "DynamoDB (moto)"
+        url = url or (await stack.enter_async_context(shared_moto())).endpoint
+
+        async def fresh() -> tuple[Variables, Settings]:
+            variables = {
+                "DYNAMODB_PIPELINES_ENABLED": "true",
+                "EMAIL_OUTBOX_TABLE": f"figures-{uuid.uuid4().hex}",
+                "AWS_BASE_ENDPOINT": url,
+                "AWS_REGION": REGION,
+                "AWS_ACCESS_KEY_ID": KEY,
+                "AWS_SECRET_ACCESS_KEY": KEY,
+            }
+            return variables, Settings.model_validate(variables)
+
+        yield Queue(name, fresh, soon=2.5)
+
+
 async def measure() -> list[Figure]:
     help_ = Figure("`mailculator --help`", "s", 0.3)
     figures = [help_]
     await measure_help(help_)
-    for opened in (sqlite_queue, mariadb_queue):
+    for opened in (sqlite_queue, mariadb_queue, dynamodb_queue):
         async with opened() as queue:
-            claim = Figure(f"start to first claim, {queue.name}", "s", 1.5)
+            claim = Figure(f"start to first claim, {queue.name}", "s", queue.soon)
             memory = Figure(f"resident memory at rest, {queue.name}", "MB", 120.0)
             await measure_run(queue, claim, memory)
         figures += [claim, memory]
@@ -250,26 +276,6 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
-def machine() -> str:
-    """What it was measured on, and how busy that was."""
-    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    minute, *_ = os.getloadavg()
-    cores = len(os.sched_getaffinity(0))
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores of {model[1].strip() if model else platform.machine()}, "
-        f"Python {platform.python_version()}, {RUNS} runs each; load average before it began: {minute:.1f}."
-    )
-
-
-def write(figures: Sequence[Figure], where: str) -> None:
-    text = REPORT.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{REPORT} lacks {BEGIN} … {END}")
-    REPORT.write_text(f"{before}{BEGIN}\n{where}\n\n{table(figures)}\n{END}{after}", encoding="utf-8")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail at three times a target")
@@ -277,11 +283,11 @@ def main() -> int:
     if shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
         raise SystemExit("mariadbd is missing: apt-get install mariadb-server")
     compile_all()
-    where = machine()
+    where = report.machine(f"{RUNS} runs each")
     figures = asyncio.run(measure())
     print(where, table(figures), sep="\n\n")
     if not options.check:
-        write(figures, where)
+        report.write("startup", f"{where}\n\n{table(figures)}")
         return 0
     for one in figures:
         if one.too_much:

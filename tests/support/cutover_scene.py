@@ -24,11 +24,11 @@ from tests.support.two_queues import TwoQueues
 
 REPLICAS = ("blue", "green")
 FLAGS = {OLD: "DYNAMODB_PIPELINES_ENABLED", NEW: "MYSQL_PIPELINES_ENABLED"}
-PATIENCE = 180.0
+PATIENCE = 300.0
 """Seconds that a state may take to come; only a rehearsal that fails comes near it."""
 AWAY = 69
 """Exit code where a store could not be looked at."""
-LOOK_EVERY = 2.0
+LOOK_EVERY = 3.0
 """Seconds between two runs of `cutover status`."""
 Stands = tuple[str, int]
 """A phase and the exit code: 0 where the next step is safe, 3 where it is not."""

@@ -53,6 +53,8 @@ class Control:
         self._told = False
         # Several are met at once; a write that does not know of the others would leave them out.
         self._noting = asyncio.Lock()
+        self._reading = asyncio.Lock()
+        self._produced = 0
 
     async def stopped(self) -> str | None:
         """Why nothing is claimed here any more; None while claims go on."""
@@ -113,12 +115,15 @@ class Control:
     async def producer_wrote(self) -> None:
         """A producer has put a new email here, or requeued one. Kept to the minute."""
         await self._refresh()
-        now = self._session.now()
-        last = self._known.get("ProducerLast")
-        if isinstance(last, int) and now * 1000 - last < WINDOW * 1000:
-            return
-        if await self._write(self._known, {"ProducerLast": round(now * 1000)}):
-            self._known = {**self._known, "ProducerLast": round(now * 1000)}
+        # One at a time: a batch of new emails would else write as many times.
+        async with self._noting:
+            now = self._session.now()
+            last = max(self._produced, self._known.get("ProducerLast") or 0)
+            if now * 1000 - last < WINDOW * 1000:
+                return
+            # Where it is refused somebody else has written there, mostly the same.
+            self._produced = round(now * 1000)
+            await self._write(self._known, {"ProducerLast": self._produced})
 
     async def poisoned(self, error: Poisoned) -> None:
         """A record that nobody can work on: shown, and left alone for a while."""
@@ -167,9 +172,13 @@ class Control:
 
     async def _refresh(self) -> None:
         now = self._session.monotonic()
-        if now - self._read_at >= FRESH:
-            self._known = await self._session.table.get(OP, own_key(CONTROL), consistent=False) or {}
-            self._read_at = now
+        if now - self._read_at < FRESH:
+            return
+        async with self._reading:
+            # Four pipelines ask at the same moments; one of them reads.
+            if now - self._read_at >= FRESH:
+                self._known = await self._session.table.get(OP, own_key(CONTROL), consistent=False) or {}
+                self._read_at = now
 
     async def _write(self, known: Item, sets: dict[str, Any], removes: tuple[str, ...] = ()) -> bool:
         """Write what was decided upon `known`, if it still stands so."""

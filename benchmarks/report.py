@@ -1,0 +1,39 @@
+"""Where figures go: between two marks in docs/performance.md, with the day and the machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+REPORT = ROOT / "docs" / "performance.md"
+
+
+def machine(*more: str) -> str:
+    """What it was measured on, and how busy that was; to be asked before anything is measured.
+
+    Arguments:
+        more: what else belongs to it.
+    """
+    model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    minute, *_ = os.getloadavg()
+    facts = [
+        f"{datetime.now(UTC):%Y-%m-%d}",
+        f"{len(os.sched_getaffinity(0))} cores of {model[1].strip() if model else platform.machine()}",
+        f"Python {platform.python_version()}",
+        *more,
+    ]
+    return f"{', '.join(facts)}; load average before it began: {minute:.1f}."
+
+
+def write(name: str, text: str) -> None:
+    """Put the text between the marks of that name."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = REPORT.read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"{REPORT} lacks {begin} … {end}")
+    REPORT.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
