@@ -18,7 +18,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 BEFORE = ["make check", "make check-install", "make figures ARGS=--check"]
-ON_DYNAMODB_LOCAL = "make test-dynamodb-local"
+ON_DYNAMODB_LOCAL = "make test-dynamodb-local ARGS=tests/contract"
 
 
 def ci(machine: Machine, **environment: str) -> subprocess.CompletedProcess[str]:
