@@ -1,7 +1,7 @@
 # Everything a person does with a checkout. `make run` and `make test` work on a fresh machine and need nothing first.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-dynamodb-local check fmt lock docs figures cost check-install clean
+.PHONY: help run test test-long test-dynamodb-local check fmt lock docs figures cost check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -27,6 +27,10 @@ test: ## all tests: make test ARGS="-k callback"
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
 	@$(BOOTSTRAP) dev mariadbd smtp-sink
 	@$(BIN)/python -m tests.support.dynamodb_local $(BIN)/pytest -m dynamodb $(ARGS)
+
+test-long: ## the acceptance tests that take minutes each: the cutover's rehearsal, peer mode, mail near its ttl
+	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@$(BIN)/pytest -m long $(ARGS)
 
 check: ## format, lint, types and the Dockerfile
 	@$(BOOTSTRAP) dev
