@@ -121,6 +121,8 @@ class DynamodbHarness:
 
     def amount(self, count: int) -> int:
         # moto makes some fifty writes a second, DynamoDB Local a few hundred.
+        if ENDPOINT not in os.environ and count >= 2000:
+            return 60  # four racers take turns at one emulator that answers one request at a time
         return count // (5 if ENDPOINT in os.environ else 10)
 
     async def close(self) -> None:
