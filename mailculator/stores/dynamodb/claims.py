@@ -99,9 +99,9 @@ class Claimer:
             await self._inbox.sort_in(limit)
         waiting = await self._index.due(INTAKE, limit)
         for item in await self._session.table.get_many(OP, [layout.meta_key(one.id) for one in waiting]):
-            record = await self._parsed(item)
+            record = await self._control.parsed(item)
             if record is not None and not record.in_step:
-                self._hint(await self._reconciler.bring_in(record))
+                self._index.met(await self._reconciler.bring_in(record))
 
     async def _take_due(self, stage: Stage, limit: int, hold: Hold, taken: list[Email]) -> None:
         tried: set[str] = set()
@@ -185,8 +185,7 @@ class Claimer:
             return None
         record = parse(item)
         if not record.in_step:
-            synced = await self._reconciler.bring_in(record)
-            self._hint(synced)
+            self._index.met(await self._reconciler.bring_in(record))
             return None
         self._index.wrote(record.id, record.version)
         if record.status is not stage.waiting or record.parked:
@@ -216,11 +215,6 @@ class Claimer:
         self._index.holds(record.id, record.version)
         return record.email(hold.at, duplicate_in=duplicate_in)
 
-    def _hint(self, record: Record | None) -> None:
-        stage = None if record is None else layout.stage_of(record.status)
-        if record is not None and stage is not None and record.status is stage.waiting:
-            self._index.hand_on(stage, Candidate(record.id, record.version, record.item[layout.DUE_AT]))
-
     async def _set_aside(self, record: Record, why: str) -> None:
         try:
             await self._session.table.update(OP, repairs.set_aside(record, why=why))
@@ -241,7 +235,7 @@ class Claimer:
         while waiting and len(taken) < limit:
             one = waiting[0]
             item = await self._session.table.get(OP, layout.meta_key(one.email_id))
-            record = await self._parsed(item)
+            record = await self._control.parsed(item)
             if record is not None and record.token == one.token:
                 email = record.email(hold.at, duplicate_in=await self._verdict(stage, one.email_id))
                 if email.status is stage.working:
@@ -255,13 +249,6 @@ class Claimer:
                     taken.append(email)
             waiting.pop(0)
         return taken
-
-    async def _parsed(self, item: Item | None) -> Record | None:
-        try:
-            return None if item is None else parse(item)
-        except Poisoned as error:
-            await self._control.poisoned(error)
-            return None
 
     async def _verdict(self, stage: Stage, email_id: str) -> str | None:
         if self._guard is None or stage is not SENDER:

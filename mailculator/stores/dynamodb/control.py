@@ -13,7 +13,7 @@ from mailculator.errors import StoreRejected
 from mailculator.stores.dynamodb import layout
 from mailculator.stores.dynamodb.codec import Item
 from mailculator.stores.dynamodb.expression import Change, Update, Where
-from mailculator.stores.dynamodb.record import Poisoned, parse
+from mailculator.stores.dynamodb.record import Poisoned, Record, parse
 from mailculator.stores.dynamodb.session import Session
 from mailculator.stores.dynamodb.table import Put, Refused
 
@@ -136,6 +136,14 @@ class Control:
             ids = [one for one in found.get("Ids", []) if isinstance(one, str)]
             if error.email_id not in ids:
                 await self.note_poisoned([*ids, error.email_id], max(int(found.get("Count") or 0), len(ids)) + 1)
+
+    async def parsed(self, item: Item | None) -> Record | None:
+        """A record; None where there is none, or none that anybody can work on: that is told. Errors: StoreError."""
+        try:
+            return None if item is None else parse(item)
+        except Poisoned as error:
+            await self.poisoned(error)
+            return None
 
     async def blame(self, email_id: str, error: StoreRejected) -> None:
         """A write was refused for what it is: by the record, where nobody can work on it. Errors: `error`, if not."""

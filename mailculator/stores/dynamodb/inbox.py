@@ -23,7 +23,7 @@ from mailculator.stores.dynamodb import layout, writes
 from mailculator.stores.dynamodb.codec import Item
 from mailculator.stores.dynamodb.control import Control
 from mailculator.stores.dynamodb.expression import Where
-from mailculator.stores.dynamodb.index import Candidate, WorkIndex
+from mailculator.stores.dynamodb.index import WorkIndex
 from mailculator.stores.dynamodb.reconcile import Reconciler
 from mailculator.stores.dynamodb.record import Poisoned, Record, parse
 from mailculator.stores.dynamodb.session import Session, each
@@ -96,10 +96,9 @@ class Inbox:
         keys = [layout.meta_key(email_id) for email_id in ids]
         records: list[Record] = []
         for item in await self._session.table.get_many(OP, keys):
-            try:
-                records.append(parse(item))
-            except Poisoned as error:
-                await self._control.poisoned(error)
+            record = await self._control.parsed(item)
+            if record is not None:
+                records.append(record)
         ended = [record for record in records if layout.stage_of(record.status) is None]
         if self._large and len(ended) == len(ids):
             await self._meet_the_past()
@@ -145,10 +144,8 @@ class Inbox:
             # The producer may write the two records apart, or the email's own may have expired.
             self._control.skip(email_id)
             return False
-        try:
-            record = parse(item)
-        except Poisoned as error:
-            await self._control.poisoned(error)
+        record = await self._control.parsed(item)
+        if record is None:
             return False
         await self._settle(record)
         # One that had to be put right first, and waits in the index now, is new all the same.
@@ -164,9 +161,8 @@ class Inbox:
             return
         if synced is None:
             return
-        stage = layout.stage_of(synced.status)
-        if stage is not None and synced.status is stage.waiting and not record.adopted:
-            self._index.hand_on(stage, Candidate(synced.id, synced.version, synced.item[layout.DUE_AT]))
+        if not record.adopted:
+            self._index.met(synced)
         await self.clear(synced.id)
 
     async def _next(self, want: int) -> list[str]:

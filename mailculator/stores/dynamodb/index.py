@@ -15,6 +15,7 @@ from mailculator.lifecycle import WORKING, Stage
 from mailculator.stores.dynamodb import layout
 from mailculator.stores.dynamodb.codec import Item
 from mailculator.stores.dynamodb.expression import Where
+from mailculator.stores.dynamodb.record import Record
 from mailculator.stores.dynamodb.session import Session, each, sound
 from mailculator.stores.dynamodb.sightings import Sightings
 
@@ -64,6 +65,12 @@ class WorkIndex:
         hints = self._hints.setdefault(stage.name, {})
         if len(hints) < REMEMBERED:
             hints[candidate.id] = candidate
+
+    def met(self, record: Record | None) -> None:
+        """A record that has just been taken over: handed on, if it waits for a stage."""
+        stage = None if record is None else layout.stage_of(record.status)
+        if record is not None and stage is not None and record.status is stage.waiting:
+            self.hand_on(stage, Candidate(record.id, record.version, record.item[layout.DUE_AT]))
 
     def wrote(self, email_id: str, version: int) -> None:
         """An email is known to have that version: older news of it is no news."""

@@ -134,14 +134,9 @@ class Recording:
         try:
             await self._session.table.update(RENEW, writes.renew(email, lease=lease, at=self._session.now()))
         except Refused as refused:
-            if refused.item is not None:
-                try:
-                    record = parse(refused.item)
-                except Poisoned as error:
-                    await self._control.poisoned(error)
-                    return False
-                if not record.in_step:
-                    self._reconciler.meet(record.id)
+            record = await self._control.parsed(refused.item)
+            if record is not None and not record.in_step:
+                self._reconciler.meet(record.id)
             return False
         except StoreRejected as rejected:
             await self._control.blame(email.id, rejected)

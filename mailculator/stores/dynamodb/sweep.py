@@ -19,7 +19,7 @@ from mailculator.stores.dynamodb.codec import Item
 from mailculator.stores.dynamodb.control import SWEEP, Control, own_key
 from mailculator.stores.dynamodb.expression import Where
 from mailculator.stores.dynamodb.inbox import ACCEPTED, Inbox
-from mailculator.stores.dynamodb.index import Candidate, WorkIndex
+from mailculator.stores.dynamodb.index import WorkIndex
 from mailculator.stores.dynamodb.reconcile import Reconciler
 from mailculator.stores.dynamodb.record import Poisoned, Record, parse, seconds
 from mailculator.stores.dynamodb.session import Session, each, sound
@@ -191,11 +191,9 @@ class Sweeper:
 
     async def _take_up(self, record: Record) -> None:
         synced = await self._bring_in(record)
-        stage = None if synced is None else layout.stage_of(synced.status)
-        if synced is None or stage is None:
+        if synced is None or layout.stage_of(synced.status) is None:
             return
-        if synced.status is stage.waiting:
-            self._index.hand_on(stage, Candidate(synced.id, synced.version, synced.item[layout.DUE_AT]))
+        self._index.met(synced)
         if not self._session.keep_accepted:
             await self._inbox.clear(synced.id)
 
@@ -250,12 +248,7 @@ class Sweeper:
 
         async def one(email_id: str) -> None:
             done.seen += 1
-            item = items.get(email_id)
-            try:
-                record = None if item is None else parse(item)
-            except Poisoned as error:
-                await self._control.poisoned(error)
-                record = None
+            record = await self._control.parsed(items.get(email_id))
             if record is None:
                 done.left += 1
                 return
