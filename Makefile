@@ -28,7 +28,7 @@ test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java an
 	@$(BOOTSTRAP) dev mariadbd smtp-sink
 	@$(BIN)/python -m tests.support.dynamodb_local $(BIN)/pytest -m dynamodb $(ARGS)
 
-test-long: ## the acceptance tests that take minutes each: the cutover's rehearsal, peer mode, mail near its ttl
+test-long: ## the acceptance tests that take minutes each: the cutover's rehearsal, and an older consumer beside us on DynamoDB
 	@$(BOOTSTRAP) dev mariadbd smtp-sink
 	@$(BIN)/pytest -m long $(ARGS)
 

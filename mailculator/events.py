@@ -78,12 +78,17 @@ class Purged:
 
 @dataclass(frozen=True, slots=True)
 class StoreCalled:
-    """A verb of a store ended. `error` is None when it worked."""
+    """A verb of a store ended. `error` is None when it worked.
+
+    Arguments:
+        pipeline: whose claim it was: one pipeline's may fail, for what it needs beside the store, while others work.
+    """
 
     store: str
     op: str
     seconds: float
     error: str | None = None
+    pipeline: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

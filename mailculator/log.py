@@ -221,7 +221,7 @@ class LogObserver:
         self._out: Logger = structlog.get_logger() if logger is None else logger
         self._clock = clock
         self._remind_every = remind_every
-        self._outages: dict[tuple[str, str], _Outage] = {}
+        self._outages: dict[tuple[str, str, str | None], _Outage] = {}
         self._opened: dict[str, float] = {}
 
     def __call__(self, event: Event) -> None:
@@ -282,13 +282,14 @@ class LogObserver:
         )
 
     def _store(self, event: StoreCalled) -> None:
-        key, now = (event.store, event.op), self._clock()
+        key, now = (event.store, event.op, event.pipeline), self._clock()
+        fields: dict[str, Any] = {"store": event.store, "op": event.op}
+        fields |= {"pipeline": event.pipeline} if event.pipeline else {}
         outage = self._outages.get(key)
         if event.error is None:
             if outage is not None:
                 del self._outages[key]
-                seconds = round(now - outage.since, 1)
-                fields = {"store": event.store, "op": event.op, "failures": outage.failures, "outage_s": seconds}
+                fields |= {"failures": outage.failures, "outage_s": round(now - outage.since, 1)}
                 self._out.log(logging.INFO, "store.recovered", **fields)
             return
         failures = 1 if outage is None else outage.failures + 1
@@ -297,7 +298,7 @@ class LogObserver:
         told = now if outage is None or tell else outage.told
         self._outages[key] = _Outage(since, failures, told)
         if tell:
-            fields = {"store": event.store, "op": event.op, "failures": failures, "outage_s": round(now - since, 1)}
+            fields |= {"failures": failures, "outage_s": round(now - since, 1)}
             self._out.log(logging.WARNING, "store.failing", error=event.error, **fields)
 
     def _noticed(self, event: StoreNoticed) -> None:

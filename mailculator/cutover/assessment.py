@@ -59,6 +59,9 @@ TITLES = {
     Phase.DONE: "MariaDB alone",
 }
 
+UNKNOWN = "both run, and it is not on record to which the producer writes"
+"""The title of phase 1 while nobody can tell it from phase 2; the steps of phase 1 lose nothing in either."""
+
 STEPS = {
     Step.BOTH: "run on both: set MYSQL_PIPELINES_ENABLED=true for every replica and restart it",
     Step.SWITCH: "let the producer write to MariaDB instead of DynamoDB",
@@ -88,6 +91,7 @@ class Assessment:
     """The answer.
 
     Arguments:
+        title: the phase in words.
         because: what the phase was read from.
         step: what comes next, with its flag.
         prerequisites: of that step.
@@ -95,15 +99,11 @@ class Assessment:
     """
 
     phase: Phase
+    title: str
     because: tuple[str, ...]
     step: str
     prerequisites: tuple[Prerequisite, ...]
     attention: tuple[str, ...]
-
-    @property
-    def title(self) -> str:
-        """The phase in words."""
-        return TITLES[self.phase]
 
     @property
     def back(self) -> str:
@@ -122,32 +122,42 @@ def assess(situation: Situation, step: Step | None = None) -> Assessment:
     Arguments:
         step: judge this step, and not the one that comes next in the phase at hand.
     """
-    phase, because, lines = _phase(situation)
-    if step is None and lines:
-        return Assessment(phase, because, STEPS[NEXT[phase]], lines, _attention(situation))
-    step = step or NEXT.get(phase)
-    if step is None:
-        words = "none from here; run this with the environment of the service"
-        return Assessment(phase, because, words, (), _attention(situation))
-    return Assessment(phase, because, STEPS[step], PREREQUISITES[step](situation), _attention(situation))
+    found = _phase(situation)
+    step = step or NEXT.get(found.phase)
+    words, lines = "none from here; run this with the environment of the service", found.lines
+    if step is not None:
+        words = STEPS[step]
+        if not lines or step is not NEXT[found.phase]:
+            lines = PREREQUISITES[step](situation)
+    return Assessment(found.phase, found.title, found.because, words, lines, _attention(situation))
 
 
-def _phase(situation: Situation) -> tuple[Phase, tuple[str, ...], tuple[Prerequisite, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Phase:
     """The phase, what it was read from, and the prerequisites of the next step where they were looked at for it."""
+
+    phase: Phase
+    title: str
+    because: tuple[str, ...]
+    lines: tuple[Prerequisite, ...] = ()
+
+
+def _phase(situation: Situation) -> _Phase:
     old, new = situation.old, situation.new
     flags = f"{_flag(old)}, {_flag(new)}"
     if not old.enabled and not new.enabled:
-        return Phase.NONE, (flags,), ()
+        return _Phase(Phase.NONE, TITLES[Phase.NONE], (flags,))
     if not new.enabled:
-        return Phase.OLD_ONLY, (flags,), ()
+        return _Phase(Phase.OLD_ONLY, TITLES[Phase.OLD_ONLY], (flags,))
     if not old.enabled:
-        return Phase.DONE, (flags,), ()
+        return _Phase(Phase.DONE, TITLES[Phase.DONE], (flags,))
     producer = _producer(situation)
+    because = (flags, producer.why)
     if not producer.switched:
-        return Phase.BOTH, (flags, producer.why), ()
+        return _Phase(Phase.BOTH, TITLES[Phase.BOTH] if producer.known else UNKNOWN, because)
     lines = _to_disable(situation)
     phase = Phase.EMPTY if all(one.met for one in lines) else Phase.DRAINING
-    return phase, (flags, producer.why), lines
+    return _Phase(phase, TITLES[phase], because, lines)
 
 
 def _flag(look: Look) -> str:

@@ -42,14 +42,14 @@ class WatchedStore:
         self.capabilities = store.capabilities
         self.answering_since: float | None = clock.now()
 
-    async def _watch(self, op: str, call: Awaitable[T]) -> T:
+    async def _watch(self, op: str, call: Awaitable[T], *, pipeline: str | None = None) -> T:
         started = self._clock.now()
         try:
             result = await call
         except StoreError as error:
-            self._observer(StoreCalled(self.name, op, self._clock.now() - started, str(error)))
+            self._observer(StoreCalled(self.name, op, self._clock.now() - started, str(error), pipeline))
             raise
-        self._observer(StoreCalled(self.name, op, self._clock.now() - started))
+        self._observer(StoreCalled(self.name, op, self._clock.now() - started, pipeline=pipeline))
         return result
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
@@ -58,7 +58,8 @@ class WatchedStore:
 
     async def claim(self, stage: Stage, limit: int, *, lease: float, holder: str) -> list[Email]:
         """See Store."""
-        return await self._watch("claim", self._store.claim(stage, limit, lease=lease, holder=holder))
+        claim = self._store.claim(stage, limit, lease=lease, holder=holder)
+        return await self._watch("claim", claim, pipeline=stage.name)
 
     async def record(self, moves: Sequence[Move]) -> list[Recorded]:
         """See Store."""

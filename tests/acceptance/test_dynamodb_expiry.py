@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,7 @@ import pytest
 from mailculator.clock import SystemClock
 from mailculator.lifecycle import TERMINAL
 from tests.support.counting_sink import CountingCallback, CountingSink, Step
-from tests.support.dynamodb_bench import Bench, fresh_bench
-from tests.support.dynamodb_harness import DynamodbHarness
+from tests.support.dynamodb_bench import Bench
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import META, now
 from tests.support.older_dynamodb import OlderProducer
@@ -27,25 +25,12 @@ from tests.support.scenario import delivery
 from tests.support.service import ServiceProcess
 from tests.support.ttl_deletion import TtlDeletion
 
-pytestmark = [pytest.mark.long, pytest.mark.dynamodb, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.dynamodb, pytest.mark.timeout(600)]
 
 EMAILS = 200 if ENDPOINT in os.environ else 40
 AWAY = 60
 """Seconds until the ttl."""
 LATER = "451 4.3.0 later"
-
-
-@pytest.fixture(scope="session")
-async def harness() -> AsyncIterator[DynamodbHarness]:
-    opened = DynamodbHarness()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def bench(harness: DynamodbHarness) -> AsyncIterator[Bench]:
-    async with fresh_bench(harness) as bench:
-        yield bench
 
 
 async def test_mail_whose_ttl_is_near_is_sent_or_told_of(

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from mailculator.clock import SystemClock
 from mailculator.model import Status
 from tests.support.counting_sink import CountingCallback, CountingSink
-from tests.support.dynamodb_bench import Bench, fresh_bench
-from tests.support.dynamodb_harness import DynamodbHarness
+from tests.support.dynamodb_bench import Bench
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import META, OWN
 from tests.support.older_dynamodb import OlderConsumer, OlderProducer, Wire
@@ -37,19 +35,6 @@ LOOKS = 5.0
 that a round takes it as long as that."""
 SCALE = 0.1
 OF_MAIL = frozenset(str(status) for status in Status)
-
-
-@pytest.fixture(scope="session")
-async def harness() -> AsyncIterator[DynamodbHarness]:
-    opened = DynamodbHarness()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def bench(harness: DynamodbHarness) -> AsyncIterator[Bench]:
-    async with fresh_bench(harness) as bench:
-        yield bench
 
 
 def variables(bench: Bench, callback: CountingCallback, sink: CountingSink, folder: Path, **more: object) -> Variables:

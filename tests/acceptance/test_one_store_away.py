@@ -28,7 +28,7 @@ from tests.support.scenario import Variables, apply_schema, delivery
 from tests.support.service import ServiceProcess
 from tests.support.two_queues import MovingProducer, TwoQueues, two_queues
 
-pytestmark = [pytest.mark.long, pytest.mark.dynamodb, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.dynamodb, pytest.mark.timeout(240)]
 
 EMAILS = 20
 CONNECTIONS = 4

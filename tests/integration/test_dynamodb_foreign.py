@@ -7,7 +7,6 @@ import os
 import random
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import timedelta, timezone
 from pathlib import Path
 
@@ -22,8 +21,6 @@ from mailculator.lifecycle import (
     STAGES,
     Acknowledged,
     Failed,
-    Outcome,
-    Prepared,
     Retry,
     Sent,
     Stage,
@@ -31,8 +28,7 @@ from mailculator.lifecycle import (
 from mailculator.model import Email, NewEmail, Status
 from mailculator.stores.base import Recorded, Steered
 from mailculator.stores.dynamodb.control import CONTROL
-from tests.support.dynamodb_bench import FOREIGN_HOLD, Bench, Opened, fresh_bench
-from tests.support.dynamodb_harness import DynamodbHarness
+from tests.support.dynamodb_bench import FOREIGN_HOLD, OUTCOMES, Bench, Opened
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import OWN, meta, now, status_record
 from tests.support.older_dynamodb import NO_FILE, OlderConsumer, OlderProducer, Shelf
@@ -45,28 +41,9 @@ TASKS = 2
 LOOKS = 1 if ENDPOINT in os.environ else 10
 """Fewer than this are made by the older consumer before it claims. moto serves one call at a time, whatever it costs:
 without them it would always be first there."""
-OUTCOMES: dict[str, Outcome] = {
-    INTAKE.name: Prepared("example.com"),
-    SENDER.name: Sent("250 ok"),
-    SENT_CALLBACK.name: Acknowledged("200"),
-    FAILED_CALLBACK.name: Acknowledged("200"),
-}
 ROME = timezone(timedelta(hours=2))
 REFRESHED = 6.0
 """Seconds after which every replica has looked anew at what all must know."""
-
-
-@pytest.fixture(scope="session")
-async def harness() -> AsyncIterator[DynamodbHarness]:
-    opened = DynamodbHarness()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def bench(harness: DynamodbHarness) -> AsyncIterator[Bench]:
-    async with fresh_bench(harness) as bench:
-        yield bench
 
 
 @pytest.fixture

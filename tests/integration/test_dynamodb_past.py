@@ -6,7 +6,7 @@ import asyncio
 import os
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,7 @@ from mailculator.lifecycle import INTAKE, SENDER
 from mailculator.model import Email, Status
 from mailculator.stores.dynamodb.client import Client
 from mailculator.stores.dynamodb.sweep import Adoption
-from tests.support.dynamodb_bench import Bench, Opened, fresh_bench
-from tests.support.dynamodb_harness import DynamodbHarness
+from tests.support.dynamodb_bench import Bench, Opened
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import meta, now, status_record
 from tests.support.older_dynamodb import OlderProducer
@@ -28,19 +27,6 @@ MANY = 1500 if ENDPOINT in os.environ else 300
 PAST = 250
 CALLS = 260
 """Calls of a first start until new mail is found: a look at the inbox, of which a page is tried, and one pass."""
-
-
-@pytest.fixture(scope="session")
-async def harness() -> AsyncIterator[DynamodbHarness]:
-    opened = DynamodbHarness()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def bench(harness: DynamodbHarness) -> AsyncIterator[Bench]:
-    async with fresh_bench(harness) as bench:
-        yield bench
 
 
 @pytest.fixture

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from mailculator.lifecycle import (
-    FAILED_CALLBACK,
     INTAKE,
-    SENDER,
     SENT_CALLBACK,
-    Acknowledged,
-    Outcome,
-    Prepared,
-    Sent,
 )
 from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Recorded
 from mailculator.stores.dynamodb.codec import Raw
-from tests.support.dynamodb_bench import FOREIGN_HOLD, Bench, fresh_bench
-from tests.support.dynamodb_harness import DynamodbHarness
+from tests.support.dynamodb_bench import FOREIGN_HOLD, OUTCOMES, Bench
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import Item, meta, now, stamp, status_record
 from tests.support.older_dynamodb import OlderProducer
 
 pytestmark = [pytest.mark.dynamodb, pytest.mark.timeout(300)]
 
-OUTCOMES: dict[str, Outcome] = {
-    INTAKE.name: Prepared("example.com"),
-    SENDER.name: Sent("250 ok"),
-    SENT_CALLBACK.name: Acknowledged("200"),
-    FAILED_CALLBACK.name: Acknowledged("200"),
-}
 ABSENT: Any = object()
 BINARY = Raw({"B": b"x"})
 
@@ -102,19 +89,6 @@ WRITTEN_ANEW = [
     ("Hist", ["2|READY|99999999999999999999|", "x|y"]),
 ]
 """What a claim or a sweep puts right on its way: no reason to leave the email."""
-
-
-@pytest.fixture(scope="session")
-async def harness() -> AsyncIterator[DynamodbHarness]:
-    opened = DynamodbHarness()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def bench(harness: DynamodbHarness) -> AsyncIterator[Bench]:
-    async with fresh_bench(harness) as bench:
-        yield bench
 
 
 def _name(attribute: str, value: Any) -> str:

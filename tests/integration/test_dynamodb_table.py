@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta, timezone
 from itertools import product
 from typing import Any
@@ -31,8 +30,7 @@ from mailculator.lifecycle import (
 from mailculator.model import Status
 from mailculator.stores.base import Recorded
 from tests.support import dynamodb_records
-from tests.support.dynamodb_bench import FOREIGN_HOLD, Bench, Opened, fresh_bench
-from tests.support.dynamodb_harness import DynamodbHarness
+from tests.support.dynamodb_bench import FOREIGN_HOLD, OUTCOMES, Bench, Opened
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import FAR, META, OWN, Item, meta, now, stamp, status_record
 from tests.support.older_dynamodb import NIL, OlderProducer, TtlPlace
@@ -40,12 +38,6 @@ from tests.support.ttl_deletion import TtlDeletion
 
 pytestmark = [pytest.mark.dynamodb, pytest.mark.timeout(300)]
 
-OUTCOMES: dict[str, Outcome] = {
-    INTAKE.name: Prepared("example.com"),
-    SENDER.name: Sent("250 ok"),
-    SENT_CALLBACK.name: Acknowledged("200"),
-    FAILED_CALLBACK.name: Acknowledged("200"),
-}
 THEIRS = frozenset({"Latest", "CreatedAt", "UpdatedAt", "Reason", "PayloadFilePath", "EMLFilePath", "TTL"})
 """All that may stand in `Attributes`: what the older programs know, and nothing of ours."""
 WHOLE_SECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)")
@@ -54,19 +46,6 @@ ROME = timezone(timedelta(hours=2))
 EVERY = 1 if ENDPOINT in os.environ else 3
 """Of the kinds of new mail, every third on moto, which is slow: each version, machine and gap is among them."""
 TTL = now() + 20 * 86_400
-
-
-@pytest.fixture(scope="session")
-async def harness() -> AsyncIterator[DynamodbHarness]:
-    opened = DynamodbHarness()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def bench(harness: DynamodbHarness) -> AsyncIterator[Bench]:
-    async with fresh_bench(harness) as bench:
-        yield bench
 
 
 def strange(item: Item, ttl: int | None = TTL) -> list[str]:

@@ -7,7 +7,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from mailculator.lifecycle import STAGES, Outcome, Stage, move
+from mailculator.lifecycle import (
+    FAILED_CALLBACK,
+    INTAKE,
+    SENDER,
+    SENT_CALLBACK,
+    STAGES,
+    Acknowledged,
+    Outcome,
+    Prepared,
+    Sent,
+    Stage,
+    move,
+)
 from mailculator.model import Email
 from mailculator.stores.base import Recorded
 from mailculator.stores.dynamodb.client import Endpoint
@@ -19,6 +31,13 @@ from tests.support.moto_server import KEY, REGION
 
 LEASE = 60.0
 FOREIGN_HOLD = 1800.0
+OUTCOMES: dict[str, Outcome] = {
+    INTAKE.name: Prepared("example.com"),
+    SENDER.name: Sent("250 ok"),
+    SENT_CALLBACK.name: Acknowledged("200"),
+    FAILED_CALLBACK.name: Acknowledged("200"),
+}
+"""What becomes of an email at each stage where nothing goes wrong."""
 
 
 @dataclass

@@ -200,6 +200,14 @@ def test_one_verb_that_fails_does_not_flap_with_another_that_works() -> None:
     assert [(line["event"], line["op"]) for line in lines] == [("store.failing", "purge")]
 
 
+def test_one_pipeline_that_cannot_claim_does_not_flap_with_another_that_can() -> None:
+    """While sending from DynamoDB waits for MariaDB's reservations, its callbacks go on."""
+    waits = StoreCalled("dynamodb", "claim", 0.1, error="mysql reserve: away", pipeline="sender")
+    goes_on = StoreCalled("dynamodb", "claim", 0.1, pipeline="sent-callback")
+    lines = Written().tell(waits, goes_on, waits, goes_on)
+    assert [(line["event"], line["pipeline"]) for line in lines] == [("store.failing", "sender")]
+
+
 def test_a_breaker_that_closes_says_how_long_it_was_open() -> None:
     written = Written()
     written.observe(BreakerChanged("relay", open=True, reason="refused"))

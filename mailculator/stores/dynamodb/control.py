@@ -20,6 +20,10 @@ from mailculator.stores.dynamodb.table import Put, Refused
 OP = "control"
 FRESH = 5.0
 """Seconds for which what was read is believed."""
+PRODUCED_EVERY = 10.0
+"""Seconds ahead of a producer's write that are kept as its time, so that not every email costs a write."""
+TRIES = 3
+"""How often a note is written where others write there too; what was noted last has mostly told the same."""
 WINDOW = 60.0
 LIMIT = 3
 """So many writes of a foreign consumer within WINDOW seconds stop the claims."""
@@ -107,23 +111,30 @@ class Control:
                 return True
 
     async def foreign_write(self) -> datetime | None:
-        """When another program was last seen to have written."""
+        """When another program was last seen to have written, or a little later: never earlier."""
         known = await self._session.table.get(OP, own_key(CONTROL)) or {}
         times = [at for name in ("ForeignLast", "ProducerLast") if isinstance(at := known.get(name), int)]
-        return datetime.fromtimestamp(max(times) / 1000, UTC) if times else None
+        if not times:
+            return None
+        return datetime.fromtimestamp(min(max(times) / 1000, self._session.now()), UTC)
 
     async def producer_wrote(self) -> None:
-        """A producer has put a new email here, or requeued one. Kept to the minute."""
-        await self._refresh()
+        """A producer has put a new email here, or requeued one.
+
+        What is kept is the end of a span that covers it. Its beginning would let a sweep that began before this email
+        count as one that began after the last.
+        """
         # One at a time: a batch of new emails would else write as many times.
         async with self._noting:
             now = self._session.now()
-            last = max(self._produced, self._known.get("ProducerLast") or 0)
-            if now * 1000 - last < WINDOW * 1000:
-                return
-            # Where it is refused somebody else has written there, mostly the same.
-            self._produced = round(now * 1000)
-            await self._write(self._known, {"ProducerLast": self._produced})
+            for _ in range(TRIES):
+                await self._refresh()
+                if now * 1000 <= max(self._produced, self._known.get("ProducerLast") or 0):
+                    return
+                until = round((now + PRODUCED_EVERY) * 1000)
+                if await self._write(self._known, {"ProducerLast": until}):
+                    self._produced = until
+                    return
 
     async def poisoned(self, error: Poisoned) -> None:
         """A record that nobody can work on: shown, and left alone for a while."""

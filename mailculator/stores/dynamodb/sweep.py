@@ -6,11 +6,13 @@ They read every email's record, so they are rare, go a page at a time, and are o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from mailculator.errors import StoreError
 from mailculator.lifecycle import INTAKE, TERMINAL, Stage
 from mailculator.model import Status
 from mailculator.stores.base import Survey
@@ -34,6 +36,8 @@ PAUSE = 0.02
 """Seconds between two pages: a pass must not crowd out what the table is there for."""
 LEASE = 900.0
 """Seconds for which a replica that began a sweep keeps others from it."""
+GIVE_UP = 1.0
+"""Seconds that a sweep which is stopped has for letting others begin theirs; whoever stops is in a hurry."""
 PAGE = 100
 _TERMINAL = sorted(str(status) for status in TERMINAL)
 
@@ -118,17 +122,24 @@ class Sweeper:
             return False
         self._asked_at = now
         last = await self._session.table.get(OP, own_key(SWEEP)) or {}
-        at = self._session.now() * 1000
+        at = round(self._session.now() * 1000)
         if int(last.get("Until") or 0) > at - self._every * 1000 or int(last.get("Lease") or 0) > at:
             return False
-        if not await self._begin(last, replica):
+        mine = {**own_key(SWEEP), layout.TTL: layout.FAR, **last, "Lease": self._lease(), "By": replica}
+        if not await self._hold(mine, last.get("Lease")):
             return False
-        await self.sweep()
+        try:
+            await self.sweep()
+        except asyncio.CancelledError:
+            # A sweep that failed is begun again when its lease has run out: sooner would only fail as dearly.
+            with contextlib.suppress(StoreError, TimeoutError):
+                async with asyncio.timeout(GIVE_UP):
+                    await self._hold({**mine, "Lease": at}, mine["Lease"])
+            raise
         return True
 
-    async def _begin(self, last: Item, replica: str) -> bool:
-        lease = last.get("Lease")
-        mine = {**own_key(SWEEP), layout.TTL: layout.FAR, **last, "Lease": self._lease(), "By": replica}
+    async def _hold(self, mine: Item, lease: int | None) -> bool:
+        """Write the record down if it still has that lease."""
         where = Where("attribute_not_exists({Lease})") if lease is None else Where("{Lease} = :lease", {"lease": lease})
         try:
             await self._session.table.put(OP, Put(mine, where))

@@ -136,6 +136,7 @@ class TestUnknown:
         """Nothing may look safer for want of a record: this would else be the switch of the producer, all in order."""
         judged = assess(situation(old(lambda ago, _: None if 3 < ago < 7 else {}), new()))
         assert (judged.phase, judged.safe) == (Phase.BOTH, False)
+        assert judged.title == "both run, and it is not on record to which the producer writes"
         assert unmet(judged) == ["producer_known"]
 
     def test_done_cannot_be_told_of_a_table_that_is_not_configured(self) -> None:
