@@ -20,7 +20,7 @@ from mailculator.clock import Clock, SystemClock
 from mailculator.config import Settings
 from mailculator.cutover.watch import Watch
 from mailculator.errors import ConfigError, StoreError
-from mailculator.events import Lifetime, Observer, StoreCalled, fan_out
+from mailculator.events import Lifetime, Observer, RateChanged, StoreCalled, fan_out
 from mailculator.metrics import MetricsObserver
 from mailculator.model import Status, StatusCount
 from mailculator.notes import GUARD, STORES
@@ -84,7 +84,8 @@ class Service:
         self._webhook = WebhookClient(callback_settings(settings))
         self._format = callback_format(settings)
         self._budget = ByteBudget(settings.memory_limit)
-        self._rate = Rate(settings.smtp_rate)
+        self._rate = Rate(settings.smtp_rate, on_change=self._paced)
+        self._metrics.watch_rate(lambda: self._rate.limit)
         self._breakers = {name: self._breaker(name) for name in ("relay", "callback", "share")}
         self._guard = _guard(settings, self._stores, self._observer, self._clock)
         self._watch = Watch(
@@ -230,6 +231,7 @@ class Service:
             share=self._breakers["share"],
             threads=self._threads[lifecycle.SENDER.name],
             rate=self._rate.take,
+            slowed=self._rate.slowed,
             budget=self._budget,
             clock=self._clock,
             rng=rng,
@@ -278,6 +280,9 @@ class Service:
     def _counted(self, name: str, counts: Mapping[Status, StatusCount]) -> None:
         self._metrics.set_counts(name, counts)
         self._watch.counted(name, counts)
+
+    def _paced(self, per_second: float, reason: str) -> None:
+        self._observer(RateChanged(per_second, reason))
 
     def _mourn(self) -> None:
         self._died = True

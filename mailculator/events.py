@@ -111,7 +111,7 @@ class StoreNoticed:
 
 @dataclass(frozen=True, slots=True)
 class SmtpAttempted:
-    """One try at the relay. `result`: sent, deferred, refused, unavailable, lost. `code` 0 = no reply."""
+    """One try at the relay. `result`: sent, deferred, throttled, refused, unavailable, lost. `code` 0 = no reply."""
 
     result: str
     code: int
@@ -133,6 +133,19 @@ class BreakerChanged:
 
     name: str
     open: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RateChanged:
+    """The relay has refused mail for its rate, and less is offered to it; or all of it again.
+
+    Arguments:
+        per_second: mails that may leave in a second from now on; 0 = any number.
+        reason: the class of its reply (421, 454, 45x); "" where nothing is held back any more.
+    """
+
+    per_second: float
     reason: str
 
 
@@ -167,6 +180,7 @@ Event = (
     | SmtpAttempted
     | CallbackAttempted
     | BreakerChanged
+    | RateChanged
     | PipelineFailed
     | Lifetime
 )

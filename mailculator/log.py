@@ -34,6 +34,7 @@ from mailculator.events import (
     Moved,
     PipelineFailed,
     Purged,
+    RateChanged,
     Rescued,
     SmtpAttempted,
     StoreCalled,
@@ -229,7 +230,7 @@ class LogObserver:
         with contextlib.suppress(OSError, ValueError):
             self._write(event)
 
-    def _write(self, event: Event) -> None:  # noqa: C901  # one case per event is the clear form
+    def _write(self, event: Event) -> None:  # noqa: C901, PLR0912  # one case per event is the clear form
         match event:
             case Moved():
                 self._moved(event)
@@ -239,6 +240,8 @@ class LogObserver:
                 self._noticed(event)
             case BreakerChanged():
                 self._breaker(event)
+            case RateChanged():
+                self._paced(event)
             case PipelineFailed():
                 self._bug(event)
             case Lifetime(name=name, fields=fields):
@@ -315,6 +318,12 @@ class LogObserver:
         since = self._opened.pop(event.name, None)
         fields = {} if since is None else {"outage_s": round(self._clock() - since, 1)}
         self._out.log(logging.INFO, "breaker.closed", breaker=event.name, **fields)
+
+    def _paced(self, event: RateChanged) -> None:
+        if event.reason:
+            self._out.log(logging.WARNING, "smtp.slowed", per_second=round(event.per_second, 2), reason=event.reason)
+        else:
+            self._out.log(logging.INFO, "smtp.full_speed", per_second=event.per_second)
 
     def _bug(self, event: PipelineFailed) -> None:
         level, name = (logging.CRITICAL, "pipeline.died") if event.fatal else (logging.ERROR, "pipeline.failed")

@@ -26,6 +26,7 @@ from mailculator.events import (
     Moved,
     PipelineFailed,
     Purged,
+    RateChanged,
     Rescued,
     SmtpAttempted,
     StoreCalled,
@@ -132,6 +133,17 @@ class MetricsObserver:
         self._unknown = Counter(
             "mailculator_unknown_outcome", "Mails that left without the relay's reply coming back.", registry=registry
         )
+        self._rate = Gauge(
+            "mailculator_smtp_rate_limit", "Mails a second that may leave; 0 = any number.", registry=registry
+        )
+        self._slowed = _Bound(
+            Gauge(
+                "mailculator_smtp_slowed",
+                "1 while fewer mails are offered, for the class of the relay's reply that asked for it.",
+                ("reason",),
+                registry=registry,
+            )
+        )
         self._callbacks = _Bound(
             Counter("mailculator_callback_attempts", "POSTs to producers.", ("kind", "result"), registry=registry)
         )
@@ -170,7 +182,7 @@ class MetricsObserver:
             Gauge("mailculator_queue_parked_messages", "Emails set aside for an operator.", status, registry=registry)
         )
 
-    def __call__(self, event: Event) -> None:  # noqa: C901  # one case per event is the clear form
+    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912  # one case per event is the clear form
         """Count one event."""
         match event:
             case Claimed():
@@ -192,6 +204,8 @@ class MetricsObserver:
                 self._callback_seconds.observe(seconds)
             case BreakerChanged(name=name, open=is_open):
                 self._breakers[(name,)].set(int(is_open))
+            case RateChanged(reason=reason):
+                self._paced(reason)
             case Rescued(store=store, origin=origin, to=to):
                 self._leases_expired[(store,)].inc()
                 self._transitions[store, origin.value, to.value].inc()
@@ -201,6 +215,12 @@ class MetricsObserver:
                 self._purged[(store,)].inc(count)
             case PipelineFailed(store=store, pipeline=pipeline):
                 self._bugs[store, pipeline].inc()
+
+    def _paced(self, reason: str) -> None:
+        for child in self._slowed.values():
+            child.set(0)
+        if reason:
+            self._slowed[(reason,)].set(1)
 
     def _claimed(self, event: Claimed) -> None:
         key = (event.store, event.pipeline)
@@ -225,6 +245,10 @@ class MetricsObserver:
         for result in ("claimed", "empty"):
             self._claims[store, pipeline, result].inc(0)
         self._leases_expired[(store,)].inc(0)
+
+    def watch_rate(self, limit: Callable[[], float]) -> None:
+        """Show at each scrape how many mails may leave in a second."""
+        self._rate.set_function(limit)
 
     def charge(self, spent: Callable[[], Iterable[tuple[str, str, float]]]) -> None:
         """Show at each scrape what a store has charged: op, kind and units of each."""

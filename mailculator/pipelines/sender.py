@@ -28,6 +28,7 @@ from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.threads import Threads
 from mailculator.retry import spread
+from mailculator.throttling import asks_for_less
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope, Relay
 
@@ -53,7 +54,8 @@ class Sender:
         relay: shared by every store's sender, like `breaker` (the relay's), `rate` and `budget`.
         share: the breaker of the file system that payloads lie on, shared with intake.
         threads: where files are read and messages rendered.
-        rate: awaited before each try, so that no more leave in a second than the operator allows.
+        rate: awaited before each try, so that no more leave in a second than the operator and the relay allow.
+        slowed: told the class of a reply that refuses mail for the rate at which it comes.
         concurrency: emails under way at once.
     """
 
@@ -69,6 +71,7 @@ class Sender:
         share: Breaker,
         threads: Threads,
         rate: Callable[[], Awaitable[None]],
+        slowed: Callable[[str], None],
         budget: ByteBudget,
         clock: Clock,
         rng: random.Random,
@@ -84,6 +87,7 @@ class Sender:
         self._timing = timing
         self._relay = relay
         self._rate = rate
+        self._slowed = slowed
         self._budget = budget
         self._clock = clock
         self._rng = rng
@@ -189,11 +193,19 @@ class Sender:
         return Sent(reply)
 
     def _explain(self, email: Email, error: TransportError, started: float) -> Outcome:
+        throttled = asks_for_less(error.code, error.detail, phase=error.phase)
+        if throttled:
+            self._slowed(throttled)
         match error:
             case RelayRefused():
                 self._guard.succeeded()
                 self._tell("refused", error.code, started)
                 return Failed(str(error))
+            case RelayDeferred() if throttled:
+                # Not this mail's doing: it waits its turn, and no try of it is used up.
+                self._guard.succeeded()
+                self._tell("throttled", error.code, started)
+                return Wait(_remember(email, str(error)), spread(self._timing.relay_backoff.base, self._rng))
             case RelayDeferred():
                 self._guard.succeeded()
                 self._tell("deferred", error.code, started)

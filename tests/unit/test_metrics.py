@@ -19,6 +19,7 @@ from mailculator.events import (
     Moved,
     PipelineFailed,
     Purged,
+    RateChanged,
     Rescued,
     SmtpAttempted,
     StoreCalled,
@@ -45,6 +46,7 @@ EVERY_EVENT: tuple[Event, ...] = (
     SmtpAttempted("unavailable", 0, 30.0),
     CallbackAttempted("sent", "acknowledged", 0.1),
     BreakerChanged("relay", open=True, reason=REPLY),
+    RateChanged(12.5, "454"),
     PipelineFailed("mysql", "sender", "ValueError: jane@example.com", EMAIL_ID),
     Lifetime("started"),
 )
@@ -204,3 +206,15 @@ def test_labels_are_bounded(registry: CollectorRegistry, metrics: MetricsObserve
 )
 def test_a_code_is_told_by_its_class(code: int, label: str) -> None:
     assert code_class(code) == label
+
+
+def test_who_asked_for_less_and_how_much_may_leave(registry: CollectorRegistry, metrics: MetricsObserver) -> None:
+    limit = 12.5
+    metrics.watch_rate(lambda: limit)
+    metrics(RateChanged(25.0, "421"))
+    metrics(RateChanged(12.5, "454"))
+    assert value(registry, "mailculator_smtp_slowed", reason="421") == 0.0
+    assert value(registry, "mailculator_smtp_slowed", reason="454") == 1.0
+    assert value(registry, "mailculator_smtp_rate_limit") == 12.5
+    metrics(RateChanged(0.0, ""))
+    assert value(registry, "mailculator_smtp_slowed", reason="454") == 0.0

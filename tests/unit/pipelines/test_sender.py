@@ -89,6 +89,7 @@ class FakeRelay:
 class Bench:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.clock, self.seen, self.relay, self.turns = FakeClock(), Recording(), FakeRelay(), 0
+        self.slowed: list[str] = []
         self.path = directory / "payload.json"
         self.path.write_text(json.dumps(PAYLOAD))
         self.breaker = Breaker("relay", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
@@ -108,6 +109,7 @@ class Bench:
             share=self.share,
             threads=Threads(2, "test"),
             rate=self.turn,
+            slowed=self.slowed.append,
             budget=ByteBudget(1 << 30),
             clock=self.clock,
             rng=random.Random(5),
@@ -165,12 +167,35 @@ async def test_a_refusal_at_rcpt_or_later_fails_the_mail(bench: Bench) -> None:
     assert await bench.handle() == Failed("rcpt: 550 no such user")
 
 
-@pytest.mark.parametrize("code", [421, 450, 451, 452, 454])
+@pytest.mark.parametrize("code", [450, 451, 452])
 async def test_g8_every_deferral_is_tried_again_later(bench: Bench, code: int) -> None:
     bench.relay.error = RelayDeferred("rcpt", "later", code)
     outcome = await bench.handle()
     assert isinstance(outcome, Retry)
     assert 0 < outcome.delay <= TIMING.relay_backoff.base
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "told"),
+    [(421, "too many connections", "421"), (454, "Throttling failure", "454"), (451, "4.7.1 slow down", "45x")],
+)
+async def test_g8_a_reply_about_the_rate_slows_the_sender_and_costs_the_mail_no_try(
+    bench: Bench, code: int, text: str, told: str
+) -> None:
+    bench.relay.error = RelayDeferred("data", text, code)
+    for _ in range(10):
+        outcome = await bench.handle(failing_for=10 * TIMING.relay_give_up)
+        assert isinstance(outcome, Wait)
+        assert 0 < outcome.delay <= TIMING.relay_backoff.base
+    assert bench.slowed == [told] * 10
+    assert not bench.breaker.is_open
+    assert {event.result for event in bench.seen.of(SmtpAttempted)} == {"throttled"}
+
+
+async def test_a_relay_that_takes_no_connection_for_the_rate_is_slowed_down_for_too(bench: Bench) -> None:
+    bench.relay.error = RelayUnavailable("greeting", "4.7.0 too many connections", 421)
+    assert isinstance(await bench.handle(), Wait)
+    assert bench.slowed == ["421"]
 
 
 async def test_g8_deferrals_end_after_a_day_whatever_the_tries(bench: Bench) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from mailculator.transport.rate import Rate
 
 
@@ -73,3 +75,67 @@ async def test_waiters_get_their_turns_in_order() -> None:
     rate = Rate(10, clock=lambda: 0.0, sleep=sleep)
     await asyncio.gather(*[rate.take() for _ in range(4)])
     assert waits == [0.1, 0.2, 0.3]
+
+
+class TestTheRelayAsksForLess:
+    async def test_it_is_halved_and_regained_within_half_a_minute(self) -> None:
+        time, told = Time(), []
+        rate = Rate(100, clock=time.clock, sleep=time.sleep, on_change=lambda limit, why: told.append((limit, why)))
+        rate.slowed("454")
+        assert (rate.limit, rate.reason) == (50, "454")
+        time.now += 10
+        assert rate.limit == pytest.approx(70)
+        time.now += 16
+        assert (rate.limit, rate.reason) == (100, "")
+        assert told == [(50, "454"), (100, "")]
+
+    async def test_what_was_under_way_halves_it_once(self) -> None:
+        time = Time()
+        rate = Rate(100, clock=time.clock, sleep=time.sleep)
+        for _ in range(20):
+            rate.slowed("421")
+        assert rate.limit == 50
+        time.now += 1
+        rate.slowed("421")
+        assert rate.limit == pytest.approx(26)
+
+    async def test_somebody_goes_on_asking_however_often_it_refuses(self) -> None:
+        time = Time()
+        rate = Rate(100, clock=time.clock, sleep=time.sleep)
+        for _ in range(100):
+            rate.slowed("421")
+            time.now += 1
+        assert 0.2 <= rate.limit <= 5
+        await rate.take()
+        before = time.now
+        await rate.take()
+        assert time.now - before <= 5
+
+    async def test_where_none_is_set_it_is_half_of_what_was_sent_and_then_none_again(self) -> None:
+        time, told = Time(), []
+        rate = Rate(0, clock=time.clock, sleep=time.sleep, on_change=lambda limit, why: told.append((limit, why)))
+        for _ in range(40):
+            await rate.take()
+        time.now += 1
+        await rate.take()
+        rate.slowed("450")
+        assert rate.limit == 20
+        started = time.now
+        for _ in range(20):
+            await rate.take()
+        assert time.now - started == pytest.approx(0.9, abs=0.1)
+        time.now += 30
+        assert rate.limit == 0
+        assert told == [(20, "450"), (0, "")]
+        slept = len(time.slept)
+        await rate.take()
+        assert len(time.slept) == slept
+
+    async def test_a_long_silence_before_the_first_refusal(self) -> None:
+        time = Time()
+        rate = Rate(0, clock=time.clock, sleep=time.sleep)
+        await rate.take()
+        time.now += 3600
+        await rate.take()
+        rate.slowed("421")
+        assert rate.limit == 0.5
