@@ -34,6 +34,7 @@ from mailculator.pipelines.minutes import MINUTE
 from mailculator.pipelines.runner import Pace
 from mailculator.pipelines.sender import Sender
 from mailculator.pipelines.threads import Threads
+from mailculator.pipelines.watchdog import Watchdog
 from mailculator.stores import guard, registry
 from mailculator.stores.base import Ping
 from mailculator.stores.guard import DuplicateGuard
@@ -50,6 +51,8 @@ ABORT_SHARE = 0.2
 """The part of the time to stop that is kept for writing down how far interrupted work came; 5 seconds at the most."""
 
 
+LEAST_SILENCE = 5.0
+"""Seconds for which a loop may stand still however short leases are: a machine may just be busy."""
 FILE_THREADS = 16
 """Threads that look at files for intake, and as many for the sender."""
 
@@ -101,6 +104,8 @@ class Service:
             stage.name: Threads(FILE_THREADS, stage.name) for stage in (lifecycle.INTAKE, lifecycle.SENDER)
         }
 
+        self._watchdog = Watchdog(self._timing.lease, busiest=[threads.busiest for threads in self._threads.values()])
+
     def stop(self) -> None:
         """Drain: claim nothing more, give back what has not begun, finish what has, then end `run`."""
         self._stopping.set()
@@ -111,6 +116,8 @@ class Service:
         Errors: ConfigError when the health port is taken, or when a store's schema refuses this version.
         """
         web, port = await server.start(self._health, self._registry, port=self._settings.http_port)
+        self._watchdog.start()
+        beating = asyncio.create_task(self._beat(), name="beat")
         try:
             self._tell("started", version=__version__, stores=",".join(self._stores), http_port=port)
             await self._work()
@@ -120,10 +127,19 @@ class Service:
             for threads in self._threads.values():
                 threads.close()
             await web.cleanup()
+            beating.cancel()
+            self._watchdog.stop()
         self._tell("stopped")
         if self._refusal is not None:
             raise self._refusal
         return 1 if self._died else 0
+
+    async def _beat(self) -> None:
+        """A loop that turns says so, to the end: what hangs while it stops would hang for ever."""
+        never = asyncio.Event()
+        while True:
+            self._watchdog.beat()
+            await self._clock.wait(never, self._watchdog.every)
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -90,7 +90,7 @@ class Health:
         self._beats: dict[tuple[str, str], Callable[[], float]] = {}
         self._breakers: dict[str, float | None] = {}
         self._died: set[tuple[str, str]] = set()
-        self._refusing: set[tuple[str, str]] = set()
+        self._refusing: set[tuple[str, str, str | None]] = set()
         self._stopped: set[str] = set()
         self._draining = False
 
@@ -99,8 +99,8 @@ class Health:
         match event:
             case BreakerChanged(name=name, open=is_open):
                 self._breakers[name] = self._clock() if is_open else None
-            case StoreCalled(store=store, op="claim" | "record" as op, error=error):
-                (self._refusing.discard if error is None else self._refusing.add)((store, op))
+            case StoreCalled(store=store, op="claim" | "record" as op, error=error, pipeline=pipeline):
+                (self._refusing.discard if error is None else self._refusing.add)((store, op, pipeline))
             case PipelineFailed(store=store, pipeline=pipeline, fatal=True):
                 self._died.add((store, pipeline))
             case StoreNoticed(store=store, kind="stopped" | "resumed" as kind):
@@ -180,7 +180,7 @@ class Health:
             return {**check, "detail": "has not answered for a while"}
         if not seen.writable:
             return {**check, "detail": "takes no writes"}
-        if any((store, op) in self._refusing for op in ("claim", "record")):
+        if any(refusing == store for refusing, _, _ in self._refusing):
             return {**check, "detail": "answers, but refuses the work"}
         return {**check, "status": "pass"}
 

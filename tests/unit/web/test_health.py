@@ -85,6 +85,15 @@ def test_a_store_that_answers_and_refuses_the_work_is_no_ready_store(op: str) ->
     assert process.health.ready().status == 200
 
 
+def test_one_pipeline_whose_claims_are_refused_is_not_hidden_by_another_whose_are_not() -> None:
+    process = Process()
+    process.health(StoreCalled("mysql", "claim", 0.1, "denied", "sender"))
+    process.health(StoreCalled("mysql", "claim", 0.1, pipeline="intake"))
+    assert process.check("store:mysql")["detail"] == "answers, but refuses the work"
+    process.health(StoreCalled("mysql", "claim", 0.1, pipeline="sender"))
+    assert "detail" not in process.check("store:mysql")
+
+
 def test_a_count_that_takes_too_long_makes_no_store_unready() -> None:
     process = Process()
     process.health(StoreCalled("mysql", "counts", 30.0, "no answer"))
