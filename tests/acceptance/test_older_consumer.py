@@ -185,6 +185,8 @@ def beside_it(queue: Queue, callback: CountingCallback, sink: CountingSink, scal
         "MAILCULATOR_TIME_SCALE": scale,
         # A third of the half hour, which is scaled as it is: a busy machine must not cost us the lease.
         "MAILCULATOR_LEASE": 600,
+        # Nor an answer that has come, but later than the scaled time-out: the producer would be called once more.
+        "MAILCULATOR_CALLBACK_TIMEOUT": 300,
     }
 
 

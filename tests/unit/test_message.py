@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 from datetime import UTC, datetime
+from email.header import decode_header
 from email.message import EmailMessage
 from typing import Any, cast
 
@@ -159,6 +160,14 @@ def test_display_names_are_quoted_or_encoded(name: str, expected: str) -> None:
     raw = rendered(sample(to=Address(name, "a", "b.it")))
     assert field(raw, "To") == f"To: {expected} <a@b.it>"
     assert [(box.display_name, box.addr_spec) for box in read(raw)["to"].addresses] == [(name, "a@b.it")]
+
+
+def test_a_no_break_space_beside_a_blank_leaves_as_it_is() -> None:
+    """By the reader of encoded words; the reader of addresses makes one blank of the two."""
+    raw = rendered(sample(to=Address("0 \xa0", "a", "b.it")))
+    [(octets, charset), _] = decode_header(field(raw, "To").removeprefix("To: "))
+    assert isinstance(octets, bytes)
+    assert octets.decode(charset or "ascii") == "0 \xa0"
 
 
 def test_no_two_encoded_words_are_neighbours_in_a_name() -> None:

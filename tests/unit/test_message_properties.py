@@ -39,11 +39,16 @@ def normalised(text: str) -> str:
 
 def mailboxes(message: EmailMessage, name: str) -> list[tuple[str, str]]:
     header = cast(UniqueAddressHeader, message[name])
-    return [(box.display_name, box.addr_spec) for box in header.addresses]
+    return [(as_read(box.display_name), box.addr_spec) for box in header.addresses]
 
 
 def written(address: Address) -> list[tuple[str, str]]:
-    return [(address.name, address.addr_spec)]
+    return [(as_read(address.name), address.addr_spec)]
+
+
+def as_read(name: str) -> str:
+    """The reader makes one blank of blanks in a row, a no-break space among them, even within an encoded word."""
+    return re.sub(r"\s{2,}", " ", name)
 
 
 @CASES
