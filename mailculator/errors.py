@@ -12,6 +12,7 @@ the facts into attributes::
     ├── PayloadError                something is wrong with the mail itself: it becomes INVALID
     ├── PayloadUnavailable          something is wrong with the world around it: it is tried again
     ├── LeaseLapsed                 the claim ran out before the message left: nothing was sent
+    ├── journal.errors.JournalBroken    a mark could not be made: what it should have allowed must not happen
     └── TransportError
         ├── RelayUnavailable        no mail was offered, or none could be: the relay's trouble, not the mail's
         ├── RelayDeferred           the relay refused this mail for now (4yz at RCPT or later)

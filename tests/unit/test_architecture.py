@@ -1,4 +1,4 @@
-"""Imports go one way: cli, demo → app → pipelines, stores, transport, web → vocabulary."""
+"""Imports go one way: cli, demo → app → pipelines, stores, transport, journal, web → vocabulary."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ ROOMS = {
     "mailculator.stores": "stores",
     "mailculator.transport": "transport",
     "mailculator.web": "web",
+    "mailculator.journal": "journal",
     "mailculator.log": "listeners",
     "mailculator.metrics": "listeners",
     "mailculator.cutover": "cutover",
@@ -32,12 +33,25 @@ ROOMS = {
     "mailculator.config_docs": "cli",
 }
 MAY_IMPORT = {
-    "cli": {"cli", "demo", "app", "pipelines", "stores", "transport", "web", "listeners", "cutover", "vocabulary"},
-    "demo": {"demo", "app", "pipelines", "stores", "transport", "web", "listeners", "cutover", "vocabulary"},
-    "app": {"app", "pipelines", "stores", "transport", "web", "listeners", "cutover", "vocabulary"},
-    "pipelines": {"pipelines", "stores", "transport", "vocabulary"},
+    "cli": {
+        "cli",
+        "demo",
+        "app",
+        "pipelines",
+        "stores",
+        "transport",
+        "journal",
+        "web",
+        "listeners",
+        "cutover",
+        "vocabulary",
+    },
+    "demo": {"demo", "app", "pipelines", "stores", "transport", "journal", "web", "listeners", "cutover", "vocabulary"},
+    "app": {"app", "pipelines", "stores", "transport", "journal", "web", "listeners", "cutover", "vocabulary"},
+    "pipelines": {"pipelines", "stores", "transport", "journal", "vocabulary"},
     "stores": {"stores", "vocabulary"},
     "transport": {"transport", "vocabulary"},
+    "journal": {"journal", "vocabulary"},
     "web": {"web", "vocabulary"},
     "cutover": {"cutover", "stores", "vocabulary"},
     "listeners": {"listeners", "cutover", "stores", "vocabulary"},
@@ -45,6 +59,11 @@ MAY_IMPORT = {
 }
 # `watched` wraps any Store and knows no backend.
 INTERFACES = {
+    "mailculator.journal",
+    "mailculator.journal.base",
+    "mailculator.journal.errors",
+    "mailculator.journal.marks",
+    "mailculator.journal.traces",
     "mailculator.stores",
     "mailculator.stores.base",
     "mailculator.stores.watched",
@@ -114,7 +133,11 @@ def violations(module: str, source: str, *, package: bool = False) -> list[str]:
         there = room(target)
         if there not in MAY_IMPORT[here]:
             found.append(f"{module} ({here}) imports {target} ({there})")
-        elif there in {"stores", "transport"} and here not in {there, *MAY_SEE_CONCRETE} and target not in INTERFACES:
+        elif (
+            there in {"stores", "transport", "journal"}
+            and here not in {there, *MAY_SEE_CONCRETE}
+            and target not in INTERFACES
+        ):
             found.append(f"{module} ({here}) imports {target}, which is no interface")
     return found
 

@@ -1,0 +1,114 @@
+"""The thread that writes marks, in groups: while one group is being made durable, the next gathers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mailculator.journal.segments import Segments
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A record on its way to the disk, and who waits for it.
+
+    Arguments:
+        durable: the waiter goes on only once it is on the disk.
+    """
+
+    record: bytes
+    durable: bool
+    future: asyncio.Future[None]
+
+
+class Scribe:
+    """Takes records from the loop and writes them, one group at a time; a quiet journal adds no delay.
+
+    Arguments:
+        on_written: told each group once all of it was written, or what it failed with; on the loop.
+        on_started: told of each segment that was asked for, or why there is none; on the loop.
+
+    To be made in the loop that it is to serve.
+    """
+
+    def __init__(
+        self,
+        segments: Segments,
+        *,
+        on_written: Callable[[Sequence[Waiter], Exception | None], None],
+        on_started: Callable[[Exception | None], None],
+    ) -> None:
+        self._segments = segments
+        self._on_written = on_written
+        self._on_started = on_started
+        self._loop = asyncio.get_running_loop()
+        self._news = threading.Condition()
+        self._gathered: list[Waiter] = []
+        self._start_asked = False
+        self._ending = False
+        self._ended = asyncio.Event()
+        # A daemon: a share that hangs must not keep a process alive that was told to stop.
+        self._thread = threading.Thread(target=self._work, name="journal-scribe", daemon=True)
+        self._thread.start()
+
+    def put(self, waiter: Waiter) -> None:
+        """Write this in the next group; returns at once."""
+        with self._news:
+            self._gathered.append(waiter)
+            self._news.notify()
+
+    def start_segment(self) -> None:
+        """Open a new segment before the next group is written; returns at once."""
+        with self._news:
+            self._start_asked = True
+            self._news.notify()
+
+    async def end(self) -> None:
+        """Write what was put before, then close the segment. Safe to call twice."""
+        with self._news:
+            self._ending = True
+            self._news.notify()
+        await self._ended.wait()
+
+    def _work(self) -> None:
+        while self._turn():
+            pass
+        self._segments.close()
+        self._tell(self._ended.set)
+
+    def _turn(self) -> bool:
+        with self._news:
+            self._news.wait_for(lambda: self._gathered or self._start_asked or self._ending)
+            group, self._gathered = self._gathered, []
+            start, self._start_asked = self._start_asked, False
+            if not group and not start:
+                return False
+        if start:
+            self._start()
+        if group:
+            self._write(group)
+        return True
+
+    def _start(self) -> None:
+        failure: Exception | None = None
+        try:
+            self._segments.start()
+        except Exception as error:  # a bug as well: whoever waits has to be told
+            failure = error
+        self._tell(self._on_started, failure)
+
+    def _write(self, group: list[Waiter]) -> None:
+        failure: Exception | None = None
+        try:
+            durable = any(waiter.durable for waiter in group)
+            self._segments.write(b"".join(waiter.record for waiter in group), durable=durable)
+        except Exception as error:  # a bug as well: whoever waits has to be told
+            failure = error
+        self._tell(self._on_written, group, failure)
+
+    def _tell(self, listener: Callable[..., None], *facts: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(listener, *facts)
