@@ -20,9 +20,10 @@ run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 	@$(BOOTSTRAP) run $(if $(findstring mysql,$(ARGS)),mariadbd)
 	@$(BIN)/mailculator demo $(ARGS)
 
+# Two at a time, each file as a whole: most tests wait for something. For a debugger: ARGS="-n 0".
 test: ## all tests: make test ARGS="-k callback"
 	@$(BOOTSTRAP) dev mariadbd smtp-sink
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
 	@$(BOOTSTRAP) dev mariadbd smtp-sink

@@ -45,7 +45,7 @@ async def _send(text: str) -> None:
     envelope = Envelope(sender.addr_spec, to.addr_spec, smtputf8=sender.needs_smtputf8 or to.needs_smtputf8)
     try:
         reply = await relay.send(
-            envelope, _mail(settings, sender, to), before_data=lambda: True, before_dot=lambda: True
+            envelope, _mail(settings, sender, to), before_data=lambda: True, before_dot=_go, after_reply=_note
         )
     except TransportError as error:
         silent = isinstance(error, RelayUnavailable) and error.code is None
@@ -58,6 +58,14 @@ async def _send(text: str) -> None:
 def tell(line: str) -> None:
     """Print a line of the conversation as it happens; what the relay says may not steer the terminal."""
     print(output.clean(line), flush=True)
+
+
+async def _go() -> bool:
+    return True
+
+
+async def _note(_code: int, _text: str) -> None:
+    """The conversation on the screen is note enough."""
 
 
 def _mail(settings: Settings, sender: Address, to: Address) -> bytes:

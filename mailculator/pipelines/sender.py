@@ -172,13 +172,18 @@ class Sender:
         def is_ours() -> bool:
             return email.lease is None or email.lease.holds(self._timing.lease_margin)
 
-        def leaves() -> bool:
+        async def leaves() -> bool:
             nonlocal left
             left = is_ours()
             return left
 
+        async def answered(_code: int, _text: str) -> None:
+            """Nothing yet to write down."""
+
         try:
-            reply = await self._relay.send(outgoing.envelope, outgoing.content, before_data=is_ours, before_dot=leaves)
+            reply = await self._relay.send(
+                outgoing.envelope, outgoing.content, before_data=is_ours, before_dot=leaves, after_reply=answered
+            )
         except TransportError as error:
             return self._explain(email, error, started)
         except LeaseLapsed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,16 +30,25 @@ class Relay(Protocol):
         message: bytes,
         *,
         before_data: Callable[[], bool],
-        before_dot: Callable[[], bool],
+        before_dot: Callable[[], Awaitable[bool]],
+        after_reply: Callable[[int, str], Awaitable[None]],
     ) -> str:
         """Hand one message over; returns the relay's reply on one line (`250 2.0.0 Ok: queued as 4F1A`).
 
         Arguments:
             message: complete, CRLF line ends, not dot-stuffed, no line over 998 octets.
-            before_data: asked right before DATA. When it says no, LeaseLapsed is raised.
-            before_dot: asked right before the last octets, final dot included, with the same effect. Before its yes the
-                relay has nothing that it could deliver (RFC 5321 section 4.1.1.10); from then until the reply the
+            before_data: asked right before DATA leaves, or the group of commands that DATA is part of (RFC 2920). When
+                it says no, LeaseLapsed is raised. Asked again where a connection turns out to be gone and another is
+                taken.
+            before_dot: awaited when all of the message but its end (CRLF "." CRLF) has left this process. Its yes is
+                followed by that end with nothing awaited in between, unless the relay has spoken or the link has ended
+                meanwhile; its no is LeaseLapsed. What it raises ends the connection and is passed on. Before its yes
+                the relay has nothing that it could deliver (RFC 5321 section 4.1.1.10); from then until the reply the
                 outcome is unknown.
+            after_reply: awaited with the code and the text, on one line, of the reply to the final dot, be it 2yz, 4yz
+                or 5yz, before anything else is; not where there was none. It changes neither the outcome nor the
+                connection: by then the latter has been kept or dropped. What it raises takes the outcome's place, so it
+                should raise nothing that its caller cannot tell from one.
 
         Errors: RelayUnavailable, RelayDeferred, RelayRefused, RelayLost (only after the dot), LeaseLapsed. A cancelled
         or timed-out send closes its connection; a failing QUIT or RSET never changes the outcome.

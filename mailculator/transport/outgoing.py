@@ -1,9 +1,10 @@
-"""A message made ready to leave: checked to the last octet, and dot-stuffed."""
+"""A message made ready to leave: checked to the last octet, and dot-stuffed piece by piece."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailculator.errors import RelayRefused
@@ -12,6 +13,12 @@ from mailculator.transport.base import Envelope
 LONGEST_LINE = 998
 """Octets of a line without its CRLF (RFC 5322 section 2.1.1)."""
 
+PIECE = 65536
+"""Octets of a message, before stuffing, that go to the network at once."""
+
+END = b"\r\n.\r\n"
+"""What completes a message: its last line end and the final dot line (RFC 5321 section 4.1.1.4)."""
+
 _LARGE = 262_144
 # A quoted local part may hold anything printable; else nothing that would end the path or start a parameter.
 _PATH = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"@)?[^\s<>"\x00-\x1f\x7f]*')
@@ -19,26 +26,44 @@ _PATH = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"@)?[^\s<>"\x00-\x1f\x7
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message as it goes over the wire.
+    """A message that may leave.
 
     Arguments:
-        wire: dot-stuffed, with its final dot line (RFC 5321 section 4.5.2).
-        size: octets as SIZE counts them (RFC 1870 section 3): without stuffing and dot line.
+        content: ends in CRLF, has no bare CR or LF and no line over LONGEST_LINE; not stuffed.
         eight_bit: an octet is above 127.
     """
 
-    wire: bytes
-    size: int
+    content: bytes
     eight_bit: bool
+
+    @property
+    def size(self) -> int:
+        """Octets as SIZE counts them (RFC 1870 section 3): without stuffing and dot line."""
+        return len(self.content)
+
+    def pieces(self, size: int = PIECE) -> Iterator[bytes]:
+        """The message as it goes over the wire, all but END: dot-stuffed (RFC 5321 section 4.5.2), never as a whole.
+
+        Arguments:
+            size: octets of a piece before stuffing.
+        """
+        end = len(self.content) - 2
+        begins_line = True
+        for start in range(0, end, size):
+            piece = self.content[start : min(start + size, end)]
+            # There is no LF but that of a CRLF, so the CR may as well stand in the piece before.
+            stuffed = piece.replace(b"\n.", b"\n..")
+            yield b"." + stuffed if begins_line and piece.startswith(b".") else stuffed
+            begins_line = piece.endswith(b"\n")
 
 
 async def prepare(envelope: Envelope, message: bytes) -> Outgoing:
-    """Check and stuff a message. Errors: RelayRefused when octets would leave that no relay may be given."""
+    """Check a message. Errors: RelayRefused when octets would leave that no relay may be given."""
     if not (fits_command(envelope.sender) and fits_command(envelope.recipient)):
         raise RelayRefused("mail", "an envelope address has characters that no command can carry")
     if len(message) > _LARGE:
-        return await asyncio.to_thread(stuff, message)
-    return stuff(message)
+        return await asyncio.to_thread(check, message)
+    return check(message)
 
 
 def fits_command(address: str) -> bool:
@@ -46,8 +71,8 @@ def fits_command(address: str) -> bool:
     return _PATH.fullmatch(address) is not None
 
 
-def stuff(message: bytes) -> Outgoing:
-    """The wire form. Errors: RelayRefused for a bare CR or LF, or a line over LONGEST_LINE.
+def check(message: bytes) -> Outgoing:
+    """What may leave of it: all. Errors: RelayRefused for a bare CR or LF, or a line over LONGEST_LINE.
 
     The renderer makes neither; this is the last place where a smuggled message could still be stopped.
     """
@@ -58,10 +83,7 @@ def stuff(message: bytes) -> Outgoing:
         raise RelayRefused("body", "the message has a bare CR or LF")
     if _has_long_line(message):
         raise RelayRefused("body", f"the message has a line over {LONGEST_LINE} octets")
-    stuffed = message.replace(b"\r\n.", b"\r\n..")
-    if message.startswith(b"."):
-        stuffed = b"." + stuffed
-    return Outgoing(stuffed + b".\r\n", len(message), not message.isascii())
+    return Outgoing(message, not message.isascii())
 
 
 def _has_long_line(message: bytes) -> bool:

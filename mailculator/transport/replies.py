@@ -7,9 +7,8 @@ import re
 import socket
 import ssl
 
-from aiosmtplib import SMTPException, SMTPResponseException
-
 from mailculator.lifecycle import clean
+from mailculator.transport.smtp_replies import ReplyError
 
 _QUOTED_LOCAL_PART = re.compile(r'"(?:[^"\\]|\\.)*"(?=@)')
 # Tokens are matched whether or not they hold an @, so that a hostile reply costs time in proportion to its length.
@@ -49,10 +48,8 @@ def describe(error: BaseException) -> str:
             return one_line(f"TLS failed: {error.reason or error}")
         case socket.gaierror():
             return one_line(f"name not resolved: {error.strerror or error}")
-        case SMTPResponseException():
-            return one_line(error.message if error.code > 0 else f"reply not understood: {error.message}")
-        case SMTPException():
-            return one_line(error.message)
+        case ReplyError():
+            return one_line(f"reply not understood: {error}")
         case OSError(errno=int(number)) if number > 0:
             return os.strerror(number)
         case _:

@@ -15,6 +15,7 @@ from mailculator.transport.base import Envelope
 from mailculator.transport.outgoing import Outgoing, prepare
 from mailculator.transport.relay_settings import RelaySettings, tls_context
 from mailculator.transport.replies import describe, one_line
+from mailculator.transport.smtp_judgement import settle
 from mailculator.transport.smtp_session import Session
 from mailculator.transport.smtp_wire import Trace
 
@@ -70,18 +71,31 @@ class SmtpRelay:
         message: bytes,
         *,
         before_data: Callable[[], bool],
-        before_dot: Callable[[], bool],
+        before_dot: Callable[[], Awaitable[bool]],
+        after_reply: Callable[[int, str], Awaitable[None]],
     ) -> str:
         """As Relay.send."""
         outgoing = await prepare(envelope, message)
         async with self._slots:
-            session = await self._begin(envelope, outgoing)
+            session = await self._begin(envelope, outgoing, before_data)
             with self._lent(session):
-                return await session.hand_over(envelope, outgoing, before_data, before_dot)
+                reply = await session.hand_over(outgoing, before_dot)
+            # Between the reply and this the session was kept or dropped, and nothing was awaited.
+            await after_reply(reply.code, one_line(reply.text))
+            return settle(reply)
 
     async def ping(self) -> None:
-        """Open a session, TLS and AUTH included, and say goodbye. Errors: RelayUnavailable."""
-        await (await self._open()).quit()
+        """Open a session, TLS and AUTH included, and say goodbye. Errors: RelayUnavailable.
+
+        Somebody waits in front of a screen: it may take no longer than two connections, whatever the relay may take
+        for mail.
+        """
+        try:
+            async with asyncio.timeout(2 * self._timing.smtp_connect):
+                session = await self._open()
+        except TimeoutError as cause:
+            raise RelayUnavailable("greeting", f"{self._settings.host}: {describe(cause)}") from cause
+        await session.quit()
 
     async def close(self) -> None:
         """As Relay.close; a session still in use is closed as soon as it is given back."""
@@ -93,21 +107,20 @@ class SmtpRelay:
         while self._goodbyes:
             await asyncio.wait(self._goodbyes)
 
-    async def _begin(self, envelope: Envelope, message: Outgoing) -> Session:
-        """A session that has taken MAIL: a used one, or a new one, also where the used one turns out to be gone."""
+    async def _begin(self, envelope: Envelope, message: Outgoing, before_data: Callable[[], bool]) -> Session:
+        """A session whose relay waits for the message: a used one; a new one, also where the used one is gone."""
         session = self._take_idle()
         if session is not None:
             try:
                 with self._lent(session, keep=False):
-                    await session.reset()
-                    await session.offer_sender(envelope, message)
+                    await session.offer(envelope, message, before_data)
                 return session
             except RelayUnavailable:
                 if not session.gone:
                     raise
         session = await self._open()
         with self._lent(session, keep=False):
-            await session.offer_sender(envelope, message)
+            await session.offer(envelope, message, before_data)
         return session
 
     def _take_idle(self) -> Session | None:
@@ -127,8 +140,9 @@ class SmtpRelay:
     def _lent(self, session: Session, *, keep: bool = True) -> Iterator[None]:
         """Decides what becomes of a session after a step: kept for the next mail, or dropped.
 
-        A refusal of the mail, or of ours to send it, leaves the session in order (RSET clears the envelope). Anything
-        else, cancellation above all, leaves a reply on its way that would answer the next mail's command.
+        A refusal of the mail, or of ours to send it, leaves the session in order where it did not end it itself (RSET
+        clears the envelope). Anything else, cancellation above all, leaves a reply on its way that would answer the
+        next mail's command.
         """
         try:
             yield

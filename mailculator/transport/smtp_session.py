@@ -1,37 +1,35 @@
-"""One session with the relay: connected, greeted, secured, logged in; then one mail after another.
+"""One session with the relay: opened, then one mail after another, then QUIT.
 
-RFC 5321 for the commands and replies, RFC 3207 for STARTTLS, RFC 4954 for AUTH, RFC 1870 for SIZE, RFC 6152 for
-8BITMIME, RFC 6531 for SMTPUTF8. What fails before RCPT is the relay's trouble (RelayUnavailable); from RCPT on the
-relay's refusals are about this mail (RelayDeferred, RelayRefused).
+RFC 5321 for the commands and replies, RFC 2920 for PIPELINING. The moment that counts is the final dot: before it the
+relay has nothing that it could deliver, after it nobody but the relay knows.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import ipaddress
-import socket
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
-from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
-from aiosmtplib.esmtp import parse_esmtp_extensions
-
-from mailculator.errors import (
-    LeaseLapsed,
-    RelayDeferred,
-    RelayLost,
-    RelayRefused,
-    RelayUnavailable,
-    TransportError,
-)
+from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefused, RelayUnavailable
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope
-from mailculator.transport.outgoing import Outgoing
+from mailculator.transport.outgoing import END, Outgoing
 from mailculator.transport.relay_settings import RelaySettings
-from mailculator.transport.replies import describe, enhanced_code, one_line
+from mailculator.transport.replies import one_line
+from mailculator.transport.smtp_extensions import Extensions, mail_parameters
+from mailculator.transport.smtp_judgement import accept, ended_before_mail, guarded, leaves_mail_behind, refusal
+from mailculator.transport.smtp_opening import open_wire
+from mailculator.transport.smtp_replies import Reply, ReplyError
 from mailculator.transport.smtp_wire import Trace, Wire
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One command of a mail: the phase it stands for, its line, and the seconds that its reply may take."""
+
+    phase: str
+    line: bytes
+    seconds: float
 
 
 class Session:
@@ -43,18 +41,13 @@ class Session:
         gone: the relay had ended the session before it heard of the mail: another connection may do.
     """
 
-    def __init__(
-        self, wire: Wire, settings: RelaySettings, timing: Timing, *, opened_at: float, secure: bool = False
-    ) -> None:
+    def __init__(self, wire: Wire, extensions: Extensions, timing: Timing, *, opened_at: float) -> None:
         self.used = 0
         self.opened_at = opened_at
         self.gone = False
         self._wire = wire
-        self._settings = settings
+        self._extensions = extensions
         self._timing = timing
-        self._secure = secure
-        self._extensions: dict[str, str] = {}
-        self._mechanisms: list[str] = []
 
     @classmethod
     async def open(
@@ -72,17 +65,9 @@ class Session:
         Arguments:
             context: needed unless tls is `none`.
         """
-        implicit = settings.tls == "implicit"
-        wire = await _connect(settings, timing, address, context if implicit else None, trace)
-        session = cls(wire, settings, timing, opened_at=clock(), secure=implicit)
-        await session._greet()
-        await session._hello()
-        if settings.tls == "starttls":
-            await session._upgrade(context)
-            await session._hello()
-        if settings.user:
-            await session._log_in()
-        return session
+        opened_at = clock()
+        wire, extensions = await open_wire(settings, timing, address, context, trace)
+        return cls(wire, extensions, timing, opened_at=opened_at)
 
     @property
     def alive(self) -> bool:
@@ -98,181 +83,123 @@ class Session:
         try:
             if self.alive:
                 await self._wire.exchange(b"QUIT", self._timing.smtp_connect / 10)
-        except (OSError, SMTPException):
+        except (OSError, ReplyError):
             pass
         finally:
             self.abort()
 
-    async def reset(self) -> None:
-        """RSET before another mail. Errors: RelayUnavailable, and `gone` is set.
+    async def offer(self, envelope: Envelope, message: Outgoing, before_data: Callable[[], bool]) -> None:
+        """MAIL, RCPT and DATA, on a used session RSET before them: all at once where the relay offers PIPELINING.
 
-        It may take no longer than a new connection would: this one is given up for one.
+        Returns when the relay waits for the message. Errors: as Relay.send, RelayLost excepted; `gone` is set where
+        RelayUnavailable was this connection's trouble alone.
+
+        Arguments:
+            before_data: as Relay.send.
         """
-        self.gone = True
-        self._require("rset", await self._ask("rset", b"RSET", self._timing.smtp_connect))
-        self.gone = False
-
-    async def offer_sender(self, envelope: Envelope, message: Outgoing) -> None:
-        """MAIL FROM. Errors: RelayUnavailable; RelayRefused: too large, or it needs an extension not offered."""
-        self.used += 1
-        command = f"MAIL FROM:<{envelope.sender}>{self._mail_parameters(envelope, message)}"
-        reply = await self._ask("mail", command.encode(), self._timing.smtp_command)
-        if _too_large(reply):
-            raise RelayRefused("mail", one_line(reply.message), reply.code)
-        self.gone = reply.code == 421
-        self._require("mail", reply)
-
-    async def hand_over(
-        self,
-        envelope: Envelope,
-        message: Outgoing,
-        before_data: Callable[[], bool],
-        before_dot: Callable[[], bool],
-    ) -> str:
-        """RCPT, DATA and the message; returns the relay's reply on one line. Errors: as Relay.send."""
-        reply = await self._ask("rcpt", f"RCPT TO:<{envelope.recipient}>".encode(), self._timing.smtp_command)
-        self._judge("rcpt", reply, reply.code // 100 == 2, RelayUnavailable)
-        if not before_data():
-            raise LeaseLapsed("the claim was about to run out before DATA")
-        reply = await self._ask("data", b"DATA", self._timing.smtp_data)
-        self._judge("data", reply, reply.code == 354, RelayUnavailable)
-        with self._guarded("body"):
-            early = await self._wire.transmit(message.wire, before_dot=before_dot, block_seconds=self._timing.smtp_body)
-        # The dot is out: from here on nobody but the relay knows whether it has taken the mail.
-        with self._guarded("body", RelayLost):
-            reply = early or await self._wire.read_response(timeout=self._timing.smtp_dot)
-        self._judge("body", reply, reply.code // 100 == 2, RelayLost)
-        return one_line(f"{reply.code} {reply.message}")
-
-    async def _greet(self) -> None:
-        # The greeting belongs to connecting: a balancer that accepts for a dead relay must not cost five minutes.
-        with self._guarded("greeting"):
-            reply = await self._wire.read_response(timeout=self._timing.smtp_connect)
-        self._require("greeting", reply)
-
-    async def _hello(self) -> None:
-        name = self._settings.helo or _own_name(self._wire)
-        reply = await self._ask("ehlo", f"EHLO {name}".encode(), self._timing.smtp_command)
-        self._require("ehlo", reply)
-        self._extensions, self._mechanisms = parse_esmtp_extensions(reply.message)
-
-    async def _upgrade(self, context: ssl.SSLContext | None) -> None:
-        if context is None or "starttls" not in self._extensions:
-            self.abort()
-            raise RelayUnavailable("tls", "STARTTLS is required and the relay does not offer it")
-        with self._guarded("tls"):
-            await self._wire.upgrade(context, self._settings.host, self._timing.smtp_connect)
-        self._secure = True
-
-    async def _log_in(self) -> None:
-        if not (self._secure or self._settings.allow_plaintext_auth or _is_loopback(self._wire)):
-            self.abort()
-            raise RelayUnavailable("auth", "AUTH without TLS is not allowed to an address that is not loopback")
-        user, password = self._settings.user.encode(), self._settings.password.encode()
-        if "plain" in self._mechanisms:
-            steps = [(b"AUTH PLAIN " + base64.b64encode(b"\0" + user + b"\0" + password), "AUTH PLAIN ***")]
-        elif "login" in self._mechanisms:
-            steps = [
-                (b"AUTH LOGIN", "AUTH LOGIN"),
-                (base64.b64encode(user), "***"),
-                (base64.b64encode(password), "***"),
-            ]
-        else:
-            self.abort()
-            raise RelayUnavailable("auth", "the relay offers neither AUTH PLAIN nor AUTH LOGIN")
-        for step, (command, shown) in enumerate(steps, start=1):
-            reply = await self._ask("auth", command, self._timing.smtp_command, shown)
-            self._require("auth", reply, 235 if step == len(steps) else 334)
-
-    def _mail_parameters(self, envelope: Envelope, message: Outgoing) -> str:
-        parameters = ""
-        if "size" in self._extensions:
-            limit = self._extensions["size"].strip()
-            if limit.isdecimal() and 0 < int(limit) < message.size:
-                raise RelayRefused("mail", f"message size {message.size} exceeds the relay's limit of {limit}")
-            parameters += f" SIZE={message.size}"
-        international = envelope.smtputf8 or not (envelope.sender + envelope.recipient).isascii()
-        if international and "smtputf8" not in self._extensions:
-            raise RelayRefused("mail", "the relay does not take such an address: smtputf8_unsupported")
-        if message.eight_bit:
-            if "8bitmime" not in self._extensions:
-                raise RelayRefused("mail", "the relay does not take 8-bit messages: 8bitmime_unsupported")
-            parameters += " BODY=8BITMIME"
-        return parameters + (" SMTPUTF8" if international else "")
-
-    async def _ask(self, phase: str, command: bytes, seconds: float, shown: str | None = None) -> SMTPResponse:
-        with self._guarded(phase):
-            return await self._wire.exchange(command, seconds, shown)
-
-    @contextmanager
-    def _guarded(self, phase: str, error: type[TransportError] = RelayUnavailable) -> Iterator[None]:
-        """Whatever ends an exchange early, cancellation included, ends the connection: a late reply is nobody's."""
+        used, self.used = self.used > 0, self.used + 1
+        steps = self._steps(envelope, message, reset=used)
         try:
-            yield
-        except (OSError, SMTPException) as cause:
+            if "pipelining" in self._extensions:
+                _ask_leave(before_data)
+                await self._offer_at_once(steps)
+            else:
+                await self._offer_in_turn(steps, before_data)
+        except RelayUnavailable as error:
+            self.gone = ended_before_mail(error)
+            raise
+
+    async def hand_over(self, message: Outgoing, before_dot: Callable[[], Awaitable[bool]]) -> Reply:
+        """The message itself; returns what the relay said to the final dot: 2yz, 4yz or 5yz.
+
+        Errors: as Relay.send; RelayDeferred and RelayRefused only for what the relay said before the dot.
+        """
+        self._wire.tell("C", f"(message, {message.size + 3} octets with its final dot)")
+        with guarded(self._wire, "body"):
+            silent = await self._wire.transmit(message.pieces(), self._timing.smtp_body)
+        if silent:
+            await self._ask_for_the_dot(before_dot)
+        with guarded(self._wire, "body"):
+            if not (silent and self._wire.finish(END)):
+                await self._take_early_reply()
+        # The dot is out: from here on nobody but the relay knows whether it has taken the mail.
+        with guarded(self._wire, "body", RelayLost):
+            reply = await self._wire.read_reply(self._timing.smtp_dot)
+            if reply.code // 100 == 3:
+                raise RelayLost("body", one_line(reply.text), reply.code)
+        if reply.code == 421:
             self.abort()
-            self.gone = self.gone or (phase == "mail" and not isinstance(cause, TimeoutError))
-            code = cause.code if isinstance(cause, SMTPResponseException) and cause.code > 0 else None
-            raise error(phase, describe(cause), code) from cause
+        return reply
+
+    def _steps(self, envelope: Envelope, message: Outgoing, *, reset: bool) -> list[_Step]:
+        mail = f"MAIL FROM:<{envelope.sender}>{mail_parameters(self._extensions, envelope, message)}"
+        steps = [
+            _Step("mail", mail.encode(), self._timing.smtp_command),
+            _Step("rcpt", f"RCPT TO:<{envelope.recipient}>".encode(), self._timing.smtp_command),
+            _Step("data", b"DATA", self._timing.smtp_data),
+        ]
+        # RSET may take no longer than a new connection would: this one is given up for one.
+        return [_Step("rset", b"RSET", self._timing.smtp_connect), *steps] if reset else steps
+
+    async def _offer_in_turn(self, steps: Sequence[_Step], before_data: Callable[[], bool]) -> None:
+        for step in steps:
+            if step.phase == "data":
+                _ask_leave(before_data)
+            with guarded(self._wire, step.phase):
+                accept(step.phase, await self._wire.exchange(step.line, step.seconds))
+
+    async def _offer_at_once(self, steps: Sequence[_Step]) -> None:
+        """One group (RFC 2920 section 3.1), which DATA ends; each reply is judged by the command it answers."""
+        with guarded(self._wire, steps[0].phase):
+            self._wire.send(*(step.line for step in steps))
+        for answered, step in enumerate(steps, start=1):
+            try:
+                with guarded(self._wire, step.phase):
+                    accept(step.phase, await self._wire.read_reply(step.seconds))
+            except (RelayDeferred, RelayRefused):
+                if answered < len(steps):
+                    await self._take_rest(len(steps) - answered)
+                raise
+
+    async def _take_rest(self, replies: int) -> None:
+        """What is still to come of a group in which the mail was refused; it changes nothing for the mail.
+
+        A relay that refuses DATA as well has left the mail behind. One that says 354 all the same waits for a message:
+        whatever it were sent then, an empty message too, it might deliver. So that session is ended. The replies may
+        take no longer than the new connection that would be needed without them.
+        """
+        try:
+            for _ in range(replies):
+                last = await self._wire.read_reply(self._timing.smtp_connect)
+        except (OSError, ReplyError):
+            self.abort()
         except BaseException:
             self.abort()
             raise
+        else:
+            if not leaves_mail_behind(last.code):
+                self.abort()
 
-    def _require(self, phase: str, reply: SMTPResponse, code: int | None = None) -> None:
-        """Before RCPT: anything but the wanted reply is the relay's trouble, and ends the connection."""
-        if reply.code == code or (code is None and reply.code // 100 == 2):
-            return
-        self.abort()
-        raise RelayUnavailable(phase, one_line(reply.message), reply.code)
+    async def _ask_for_the_dot(self, before_dot: Callable[[], Awaitable[bool]]) -> None:
+        """Errors: LeaseLapsed; and what before_dot raises, as it is: it is not the relay's."""
+        go = False
+        try:
+            go = await before_dot()
+        finally:
+            if not go:
+                self.abort()  # amid a message no session is in order
+        if not go:
+            raise LeaseLapsed("the claim was about to run out before the final dot")
 
-    def _judge(self, phase: str, reply: SMTPResponse, wanted: bool, nonsense: type[TransportError]) -> None:
-        """From RCPT on: 4yz and 5yz are about the mail; 421 and what fits no step also end the connection."""
-        if wanted:
-            return
-        error = {4: RelayDeferred, 5: RelayRefused}.get(reply.code // 100, nonsense)
-        if reply.code == 421 or error is nonsense:
-            self.abort()
-        raise error(phase, one_line(reply.message), reply.code)
-
-
-async def _connect(
-    settings: RelaySettings,
-    timing: Timing,
-    address: tuple[str, int],
-    context: ssl.SSLContext | None,
-    trace: Trace | None,
-) -> Wire:
-    host, port = address
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timing.smtp_connect):
-            _, wire = await loop.create_connection(
-                lambda: Wire(trace), host, port, ssl=context, server_hostname=settings.host if context else None
-            )
-    except OSError as cause:
-        phase = "tls" if isinstance(cause, ssl.SSLError) else "connect"
-        raise RelayUnavailable(phase, describe(cause)) from cause
-    wire.tell("*", f"connected to {host} port {port}")
-    return wire
+    async def _take_early_reply(self) -> None:
+        """What the relay said while the message was under way; it has not got the dot, and never will."""
+        reply = await self._wire.read_reply(self._timing.smtp_body)
+        if reply.code // 100 not in (4, 5):
+            raise ReplyError(f"said out of turn: {reply.lines[0]}")
+        self.abort()  # it might take whatever comes next for more of the message
+        raise refusal("body", reply)
 
 
-def _too_large(reply: SMTPResponse) -> bool:
-    """Whether MAIL was refused for its SIZE parameter (RFC 1870 section 6.1), not for what the relay lacks.
-
-    452 there is the relay's disk, and 552 with another enhanced code (5.2.2: quota) is the account's.
-    """
-    enhanced = enhanced_code(reply.message)
-    return (reply.code == 552 and enhanced is None) or (reply.code // 100 == 5 and enhanced in ("5.3.4", "5.2.3"))
-
-
-def _own_name(wire: Wire) -> str:
-    """This host's full name, or an address literal where it has none (RFC 5321 section 4.1.4)."""
-    name = socket.gethostname()
-    if "." in name and name.isascii():
-        return name
-    address = ipaddress.ip_address(wire.address("sockname"))
-    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"
-
-
-def _is_loopback(wire: Wire) -> bool:
-    return ipaddress.ip_address(wire.address("peername")).is_loopback
+def _ask_leave(before_data: Callable[[], bool]) -> None:
+    if not before_data():
+        raise LeaseLapsed("the claim was about to run out before DATA")

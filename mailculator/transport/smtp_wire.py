@@ -1,9 +1,8 @@
-"""The bytes of one SMTP connection: commands, replies and the message, over aiosmtplib's protocol.
+"""The bytes of one SMTP connection: commands, replies and the message.
 
-aiosmtplib parses the replies, bounds them (32 KB) and upgrades to TLS. Three things are done here instead. A
-cancelled or timed-out read must never be answered later, so whoever uses a wire aborts it after any failure. What the
-relay says out of turn is noticed, not paired with the next command. And the message leaves in pieces, with the dot
-told apart from what precedes it.
+A cancelled or timed-out read must never be answered later, so whoever uses a wire aborts it after any failure. Replies
+are taken one by one in the order of the commands; what the relay says beyond them is noticed, not paired with the next
+command. And the message leaves in pieces, with its end told apart from what precedes it.
 """
 
 from __future__ import annotations
@@ -11,119 +10,167 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, cast
 
-from aiosmtplib import SMTPResponse, SMTPResponseException
-from aiosmtplib.protocol import SMTPProtocol
-
-from mailculator.errors import LeaseLapsed
+from mailculator.transport.smtp_flow import Flow
+from mailculator.transport.smtp_replies import Reply, ReplyError, ReplyReader
 
 Trace = Callable[[str, str], None]
 """Told of the conversation: who speaks ("C", "S", or "*" for what happens to the connection), and one line."""
 
-BLOCK = 65536
-"""Octets of a message that are written before the relay must have taken the ones before."""
-
-_LONGEST_REPLY = 65536
-# The first reply in what was received; a line goes on when its fourth octet is a hyphen (RFC 5321 section 4.2.1).
-_REPLY = re.compile(rb"(?:[^\n]{3}-[^\n]*\n)*[^\n]*\n")
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
-class Wire(SMTPProtocol):
-    """One connection. `asyncio` makes it, `exchange` and `transmit` use it, `abort` ends it.
+class Wire(asyncio.Protocol):
+    """One connection, used by one task at a time. `asyncio` makes it, its user ends it with `abort`.
 
     Arguments:
         trace: told of every line, secrets and message left out.
     """
 
     def __init__(self, trace: Trace | None = None) -> None:
-        super().__init__(loop=asyncio.get_running_loop())
         self._trace = trace
-        self._received = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._reader = ReplyReader()
+        self._flow = Flow(self._wake)
+        self._news: asyncio.Future[None] | None = None
+        self._owed = 1  # the greeting
+        self._ended = False
+        self._cause: Exception | None = None
 
     @property
     def alive(self) -> bool:
-        """Whether another command may be sent: the link stands and the relay has said nothing unasked."""
-        return self.is_connected and not self._received
+        """Whether another command may be sent: the link stands, nothing is owed and nothing was said unasked."""
+        return not self._is_down() and self._owed == 0 and self._reader.silent
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The link stands."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._flow.watch(self._transport)
 
     def data_received(self, data: bytes) -> None:
-        """Keep the raw bytes: what is left of them once a reply was taken was said out of turn."""
-        if len(self._received) < _LONGEST_REPLY:
-            self._received += data
-        super().data_received(data)
+        """The relay has said something; whoever waits takes it."""
+        if not self._reader.feed(data):
+            self.abort()  # nobody who means us well says so much
+        self._wake()
 
-    async def read_response(self, timeout: float | None = None) -> SMTPResponse:  # noqa: ASYNC109  # aiosmtplib's signature
-        """The next reply. Errors: TimeoutError, SMTPServerDisconnected, SMTPResponseException (not a reply)."""
-        # Not aiosmtplib's own wait_for: before 3.12 it swallows a cancellation that comes with the reply
-        # (cpython #86296).
-        async with asyncio.timeout(timeout):
-            reply = await super().read_response()
-        taken = _REPLY.match(self._received)
-        if taken is not None:
-            for line in taken[0].splitlines():
-                self.tell("S", line.decode("utf-8", "replace"))
-            del self._received[: taken.end()]
-        return reply
+    def eof_received(self) -> None:
+        """The relay will say no more: of no use to us, though it could still listen."""
+        self._ended = True
+        self._wake()
 
-    async def exchange(self, command: bytes, seconds: float, shown: str | None = None) -> SMTPResponse:
-        """Send one command, without its line end, and take its reply within that many seconds.
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The link has ended."""
+        self._ended = True
+        self._cause = exc
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """Something written has not left yet."""
+        self._flow.pause()
+
+    def resume_writing(self) -> None:
+        """All of it has."""
+        self._flow.resume()
+
+    # What a session calls.
+
+    def send(self, *commands: bytes, shown: str | None = None) -> None:
+        """Send commands, without their line ends, in one write; each is owed a reply.
 
         Arguments:
-            shown: what the trace is told instead of the command; for secrets.
-        """
-        self._check_turn()
-        self.tell("C", command.decode("utf-8", "replace") if shown is None else shown)
-        return await self.execute_command(command, timeout=seconds)
+            shown: what the trace is told instead of the one command; for secrets.
 
-    async def upgrade(self, context: ssl.SSLContext, hostname: str, seconds: float) -> SMTPResponse:
-        """STARTTLS (RFC 3207). Errors: also ssl.SSLError.
-
-        What came in plain text behind the relay's answer is an injection, or a relay that cannot keep to its turn:
-        the connection is of no use, though aiosmtplib would only drop those bytes.
+        Errors: ConnectionError; ReplyError: the relay has said something unasked; ValueError: a control character.
         """
-        self._check_turn()
-        self.tell("C", "STARTTLS")
-        reply = await self.start_tls(context, server_hostname=hostname, timeout=seconds)
-        self._check_turn()
+        if any(_CONTROL.search(command) for command in commands):
+            raise ValueError("a command has a control character")
+        if not self._reader.silent:
+            raise ReplyError(f"said out of turn: {self._reader.peek()}")
+        for command in commands:
+            self.tell("C", command.decode("utf-8", "replace") if shown is None else shown)
+        self._write(b"".join(command + b"\r\n" for command in commands))
+        self._owed += len(commands)
+
+    async def read_reply(self, seconds: float) -> Reply:
+        """The next reply. Errors: TimeoutError, ConnectionError, ReplyError."""
+        # Never wait_for: before 3.12 it swallows a cancellation that comes with the reply (cpython #86296).
+        async with asyncio.timeout(seconds):
+            while (reply := self._reader.take()) is None:
+                self._check_link()
+                await self._wait()
+        self._owed -= 1
+        for line in reply.lines:
+            self.tell("S", line)
+        return reply
+
+    async def exchange(self, command: bytes, seconds: float, shown: str | None = None) -> Reply:
+        """Send one command and take its reply within that many seconds. Errors: as `send` and `read_reply`."""
+        self.send(command, shown=shown)
+        return await self.read_reply(seconds)
+
+    async def secure(self, context: ssl.SSLContext, hostname: str, seconds: float) -> None:
+        """Go on in TLS (RFC 3207). Errors: OSError (ssl.SSLError is one), TimeoutError, ReplyError.
+
+        What came in clear text behind the answer to STARTTLS is an injection, or a relay that cannot keep to its turn:
+        the connection is of no use. From here to the handshake nothing is awaited, so nothing can come in between.
+        """
+        self._check_link()
+        if not self._reader.silent:
+            raise ReplyError(f"said in clear text when TLS was due: {self._reader.peek()}")
+        self._reader = ReplyReader()
+        raw = cast(asyncio.Transport, self._transport)
+        async with asyncio.timeout(seconds):
+            tls = await asyncio.get_running_loop().start_tls(
+                # The loop's own limit stays behind the one that is around this.
+                raw, self, context, server_hostname=hostname, ssl_handshake_timeout=2 * seconds
+            )  # fmt: skip
+        if tls is None:
+            raise ConnectionResetError("connection lost")
+        self._transport = tls
+        self._flow.watch_tls(raw, tls)
         self.tell("*", "TLS established")
-        return reply
 
-    async def transmit(
-        self, content: bytes, *, before_dot: Callable[[], bool], block_seconds: float
-    ) -> SMTPResponse | None:
-        """Send a dot-stuffed message that ends in its dot line; `read_response` takes the reply to it.
+    async def transmit(self, pieces: Iterable[bytes], seconds: float) -> bool:
+        """Write a message up to its end, and wait until all of it has left; `finish` must follow.
 
-        Returns None once the dot is written. A relay that answers before it has seen the dot gets no dot; what it said
-        is returned.
+        Returns False as soon as the relay says something: what it said is to be read, and nothing to be sent.
 
         Arguments:
-            before_dot: asked right before the last block, dot included; the wire must be aborted when it says no.
-            block_seconds: for each block, the time the relay has to take what precedes it.
+            seconds: for each piece, the time the relay has to take it.
 
-        Errors: as `read_response`; LeaseLapsed. Whatever is raised, the dot was not written.
+        Errors: TimeoutError, ConnectionError.
         """
-        self.tell("C", f"(message, {len(content)} octets with its final dot)")
-        for start in range(0, len(content), BLOCK):
-            # Drained before a block, not after: between the last block and the reading of its reply nothing may run,
-            # or a quick reply would count as said out of turn, and an error here would not mean "before the dot".
-            async with asyncio.timeout(block_seconds):
-                await self._drain_helper()
-            if self._received:
-                return self._early_reply()
-            if start + BLOCK >= len(content) and not before_dot():
-                raise LeaseLapsed("the claim was about to run out before the final dot")
-            self.write(content[start : start + BLOCK])
-        return None
+        self._owed += 1
+        for piece in pieces:
+            if not self._reader.silent:
+                return False
+            self._write(piece)
+            await self._drained(seconds)
+        return self._reader.silent
+
+    def finish(self, end: bytes) -> bool:
+        """Write the end of a message; not if the relay has said something by now: False. Errors: ConnectionError.
+
+        Where it does not return True, nothing was written.
+        """
+        if self._reader.silent:
+            self._write(end)
+            return True
+        return False
 
     def abort(self) -> None:
         """Drop the connection at once; unsent bytes are discarded."""
-        if self.transport is not None:
-            cast(asyncio.WriteTransport, self.transport).abort()
+        self._ended = True
+        if self._transport is not None:
+            self._transport.abort()
 
     def address(self, end: Literal["sockname", "peername"]) -> str:
         """The IP address of one end, without an IPv6 zone; the unspecified one where the link is gone."""
-        found = self.transport.get_extra_info(end) if self.transport is not None else None
+        found = self._transport.get_extra_info(end) if self._transport is not None else None
         return str(found[0]).split("%", maxsplit=1)[0] if found else "0.0.0.0"  # noqa: S104  # nothing is bound to it
 
     def tell(self, who: str, line: str) -> None:
@@ -131,13 +178,32 @@ class Wire(SMTPProtocol):
         if self._trace is not None:
             self._trace(who, line)
 
-    def _check_turn(self) -> None:
-        if self._received:
-            raise SMTPResponseException(-1, f"said out of turn: {self._received[:200].decode('utf-8', 'replace')}")
+    def _write(self, data: bytes) -> None:
+        self._check_link()
+        cast(asyncio.Transport, self._transport).write(data)
 
-    def _early_reply(self) -> SMTPResponse:
-        line = bytes(self._received).split(b"\n", 1)[0].decode("utf-8", "replace").rstrip("\r")
-        self.tell("S", line)
-        if not re.match(r"[45]\d\d[ -]", line):
-            raise SMTPResponseException(-1, f"said out of turn: {line[:200]}")
-        return SMTPResponse(int(line[:3]), line[4:])
+    async def _drained(self, seconds: float) -> None:
+        """Until all that was written has left, or the relay has said something: then the rest need not leave."""
+        async with asyncio.timeout(seconds):
+            while self._reader.silent and not self._flow.empty:
+                self._check_link()
+                await self._wait()
+
+    def _check_link(self) -> None:
+        if self._is_down():
+            raise ConnectionResetError("connection lost") from self._cause
+
+    def _is_down(self) -> bool:
+        return self._ended or self._transport is None or self._transport.is_closing()
+
+    async def _wait(self) -> None:
+        """Until the event loop has something to tell. The caller looks again: it may be of no interest."""
+        self._news = asyncio.get_running_loop().create_future()
+        try:
+            await self._news
+        finally:
+            self._news = None
+
+    def _wake(self) -> None:
+        if self._news is not None and not self._news.done():
+            self._news.set_result(None)

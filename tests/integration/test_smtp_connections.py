@@ -21,12 +21,16 @@ from tests.support.relays import (
     ENVELOPE,
     LARGE,
     MESSAGE,
+    PIPELINED,
+    PLAIN,
     SHORT,
     Clock,
     always,
     relay_to,
     send,
     to,
+    unheard,
+    yes,
 )
 from tests.support.smtp_peer import Phase, SmtpPeer
 
@@ -161,10 +165,13 @@ async def test_many_at_once_each_get_their_own_reply() -> None:
             assert peer.accepted[number - 1].recipient == f"{name}@example.org"
 
 
+@pytest.mark.parametrize("extensions", [PLAIN, PIPELINED], ids=["in-turn", "at-once"])
 @pytest.mark.parametrize("kind", ["hang", "reset", "drop"])
 @pytest.mark.parametrize("phase", ["rset", "mail"])
-async def test_a_stale_connection_is_replaced_within_the_send(phase: Phase, kind: str) -> None:
-    async with SmtpPeer() as peer, relay_to(peer, SHORT) as relay:
+async def test_a_stale_connection_is_replaced_within_the_send(
+    phase: Phase, kind: str, extensions: tuple[str, ...]
+) -> None:
+    async with SmtpPeer(extensions=extensions) as peer, relay_to(peer, SHORT) as relay:
         await send(relay)
         getattr(peer, kind)(phase, times=1)
         if (phase, kind) == ("mail", "hang"):
@@ -176,10 +183,13 @@ async def test_a_stale_connection_is_replaced_within_the_send(phase: Phase, kind
         assert peer.sessions == 2
 
 
+@pytest.mark.parametrize("extensions", [PLAIN, PIPELINED], ids=["in-turn", "at-once"])
 @pytest.mark.parametrize("phase", ["rset", "mail"])
 @pytest.mark.parametrize("closes", [True, False])
-async def test_a_421_on_a_used_connection_means_a_new_one(phase: Phase, closes: bool) -> None:
-    async with SmtpPeer() as peer, relay_to(peer) as relay:
+async def test_a_421_on_a_used_connection_means_a_new_one(
+    phase: Phase, closes: bool, extensions: tuple[str, ...]
+) -> None:
+    async with SmtpPeer(extensions=extensions) as peer, relay_to(peer) as relay:
         await send(relay)
         peer.answer(phase, "421 4.4.2 idle too long", times=1, closes=closes)
         assert await send(relay) == "250 2.0.0 Ok: queued as 2"
@@ -234,17 +244,18 @@ async def test_a_lapsed_lease_keeps_the_message_here() -> None:
             return False
 
         with pytest.raises(LeaseLapsed):
-            await relay.send(ENVELOPE, MESSAGE, before_data=before_data, before_dot=always)
+            await relay.send(ENVELOPE, MESSAGE, before_data=before_data, before_dot=yes, after_reply=unheard)
         assert asked == [["EHLO", "MAIL", "RCPT"]]
         assert await send(relay, b"Subject: other\r\n\r\n") == "250 2.0.0 Ok: queued as 1"
         assert [one.content for one in peer.accepted] == [b"Subject: other\r\n\r\n"]
         assert peer.commands.count("DATA") == 1
 
 
+@pytest.mark.parametrize("extensions", [PLAIN, PIPELINED], ids=["in-turn", "at-once"])
 @pytest.mark.parametrize("phase", ["greeting", "ehlo", "mail", "rcpt", "data", "body", "dot", "after_dot"])
-async def test_a_cancelled_send_leaves_no_reply_for_the_next_mail(phase: Phase) -> None:
+async def test_a_cancelled_send_leaves_no_reply_for_the_next_mail(phase: Phase, extensions: tuple[str, ...]) -> None:
     message = LARGE if phase == "body" else MESSAGE
-    async with SmtpPeer() as peer, relay_to(peer, connections=1) as relay:
+    async with SmtpPeer(extensions=extensions) as peer, relay_to(peer, connections=1) as relay:
         peer.hang(phase)
         sending = asyncio.create_task(send(relay, message))
         await peer.reached(phase)
@@ -264,7 +275,7 @@ async def test_a_send_given_up_by_its_caller_is_not_reused() -> None:
         peer.hang("dot", times=1)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await relay.send(ENVELOPE, MESSAGE, before_data=always, before_dot=always)
+                await relay.send(ENVELOPE, MESSAGE, before_data=always, before_dot=yes, after_reply=unheard)
         assert await send(relay) == "250 2.0.0 Ok: queued as 2"
         assert peer.sessions == 2
 
@@ -311,7 +322,7 @@ async def test_a_send_under_way_outlives_close() -> None:
             return True
 
         assert (
-            await relay.send(ENVELOPE, MESSAGE, before_data=before_data, before_dot=always)
+            await relay.send(ENVELOPE, MESSAGE, before_data=before_data, before_dot=yes, after_reply=unheard)
             == "250 2.0.0 Ok: queued as 1"
         )
         await asyncio.gather(*closing)

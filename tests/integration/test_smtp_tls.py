@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pytest
 
 from mailculator.errors import (
+    RelayRefused,
     RelayUnavailable,
 )
 from mailculator.timing import Timing
 from tests.support.certificates import Certificates
 from tests.support.relays import (
     LARGE,
+    PIPELINED,
     SHORT,
     full_session,
     relay_to,
@@ -113,6 +116,19 @@ async def test_plain_text_behind_the_answer_to_starttls_ends_the_connection(cert
         assert not peer.accepted
 
 
+async def test_what_was_offered_in_clear_text_counts_no_more(certificates: Certificates) -> None:
+    async def change() -> None:
+        await peer.reached("starttls")
+        peer.extensions = ()
+
+    async with SmtpPeer(tls=certificates.server("127.0.0.1"), extensions=PIPELINED) as peer:
+        changing = asyncio.create_task(change())
+        async with relay_to(peer, tls="starttls", ca_file=certificates.ca_file) as relay:
+            with pytest.raises(RelayRefused, match="8bitmime_unsupported"):
+                await send(relay, b"Subject: x\r\n\r\n\xe9\r\n")
+        await changing
+
+
 async def test_a_hung_tls_handshake_ends_in_time() -> None:
     async with SmtpPeer() as peer:
         peer.hang("connect")
@@ -154,7 +170,7 @@ async def test_a_wrong_password_blames_no_mail_and_is_shown_nowhere(mechanisms: 
 
 
 async def test_auth_without_tls_only_to_loopback_or_by_leave(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mailculator.transport.smtp_session._is_loopback", lambda _: False)
+    monkeypatch.setattr("mailculator.transport.smtp_opening.is_loopback", lambda _: False)
     async with SmtpPeer(users={"we": "secret"}) as peer:
         async with relay_to(peer, user="we", password="secret") as relay:
             with pytest.raises(RelayUnavailable, match="AUTH without TLS"):

@@ -22,6 +22,8 @@ from tests.support.smtp_peer import SmtpPeer
 ENVELOPE = Envelope("bounce@example.com", "ann@example.org")
 MESSAGE = b"From: a@example.com\r\nTo: ann@example.org\r\nSubject: x\r\n\r\nHello\r\n"
 LARGE = b"Subject: large\r\n\r\n" + (b"0123456789" * 90 + b"\r\n") * 8_000  # 7 MB: more than a socket takes unread
+PLAIN = ("8BITMIME", "SMTPUTF8")
+PIPELINED = (*PLAIN, "PIPELINING")
 SHORT = Timing(smtp_connect=0.25, smtp_command=0.25, smtp_data=0.25, smtp_body=0.25, smtp_dot=0.25)
 
 
@@ -37,6 +39,18 @@ class Clock:
 
 def always() -> bool:
     return True
+
+
+async def yes() -> bool:
+    return True
+
+
+async def no() -> bool:
+    return False
+
+
+async def unheard(_code: int, _text: str) -> None:
+    return None
 
 
 @asynccontextmanager
@@ -57,13 +71,15 @@ async def relay_to(
 
 async def send(relay: SmtpRelay, message: bytes = MESSAGE, envelope: Envelope = ENVELOPE) -> str:
     async with asyncio.timeout(10):
-        return await relay.send(envelope, message, before_data=always, before_dot=always)
+        return await relay.send(envelope, message, before_data=always, before_dot=yes, after_reply=unheard)
 
 
 @asynccontextmanager
-async def full_session(certificates: Certificates, timing: Timing) -> AsyncIterator[tuple[SmtpPeer, SmtpRelay]]:
+async def full_session(
+    certificates: Certificates, timing: Timing, extensions: tuple[str, ...] = PLAIN
+) -> AsyncIterator[tuple[SmtpPeer, SmtpRelay]]:
     """A peer with STARTTLS and AUTH, so that every phase comes about."""
-    peer = SmtpPeer(tls=certificates.server("127.0.0.1"), users={"we": "secret"})
+    peer = SmtpPeer(tls=certificates.server("127.0.0.1"), users={"we": "secret"}, extensions=extensions)
     account: dict[str, Any] = {"tls": "starttls", "ca_file": certificates.ca_file, "user": "we", "password": "secret"}
     async with peer, relay_to(peer, timing, **account) as relay:
         yield peer, relay

@@ -41,13 +41,14 @@ written down yet; `after_dot` when it has been accepted and written down.
 
 @dataclass(frozen=True)
 class Received:
-    """One accepted message: the envelope, MAIL's parameters, and the octets after un-stuffing."""
+    """One accepted message: the envelope, MAIL's parameters, and the octets after un-stuffing and as they came."""
 
     sender: str
     recipient: str
     content: bytes
     parameters: str
     session: int
+    octets: bytes
 
     @property
     def envelope(self) -> tuple[str, str]:
@@ -83,6 +84,8 @@ class SmtpPeer:
         tls: certificate for STARTTLS, or for the socket itself when `implicit`.
         users: who may log in; None = AUTH is not offered. `mechanisms` are offered.
         size: what SIZE advertises; None = not offered.
+        manner: how replies leave: each at once, those to a group of commands in one segment, or octet by octet.
+        stubborn: says 354 to DATA though no recipient was taken; what comes then is `unwanted`.
     """
 
     host: str = "127.0.0.1"
@@ -93,6 +96,9 @@ class SmtpPeer:
     mechanisms: str = "PLAIN LOGIN"
     size: int | None = 50_000_000
     extensions: tuple[str, ...] = ("8BITMIME", "SMTPUTF8")
+    manner: Literal["each", "together", "octets"] = "each"
+    stubborn: bool = False
+    unwanted: bytearray = field(default_factory=bytearray)
     accepted: list[Received] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     sessions: int = 0
@@ -118,6 +124,9 @@ class SmtpPeer:
             self._serve, self.host, self.port, ssl=self.tls if self.implicit else None
         )
         self.port = self._server.sockets[0].getsockname()[1]
+        for listening in self._server.sockets:
+            # Else the system lets a buffer grow to tens of megabytes, and what is not read is taken all the same.
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 262_144)
 
     async def stop(self) -> None:
         """Stop listening and cut every session."""
@@ -163,6 +172,11 @@ class SmtpPeer:
             self._accepted.clear()
             await self._accepted.wait()
 
+    async def deserted(self) -> None:
+        """Wait until every client has gone."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -199,6 +213,8 @@ class _Session:
         self.sender: str | None = None
         self.recipient: str | None = None
         self.parameters = ""
+        self.octets = b""
+        self.held = b""
 
     async def run(self) -> None:
         await self.reply("connect", b"")
@@ -217,17 +233,18 @@ class _Session:
     async def reply(self, phase: Phase, usual: bytes) -> bool:
         """Give the usual reply, or strike; whether the usual one was given."""
         fault = self.peer.take(phase)
+        more = phase in ("rset", "mail", "rcpt")
         if fault is None:
-            await self.send(usual)
+            await self.send(usual, more=more)
             return True
         match fault.kind:
             case "answer":
-                await self.send(fault.reply)
+                await self.send(fault.reply, more=more and not fault.closes)
                 if fault.closes:
                     raise _Ended
                 return False
             case "say":
-                await self.send(usual + b"\r\n" + fault.reply)
+                await self.send(usual + b"\r\n" + fault.reply, more=more)
                 return True
             case "hang":
                 if phase == "body":  # not even read, so that the client's writes come to a halt
@@ -239,10 +256,20 @@ class _Session:
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise _Ended
 
-    async def send(self, reply: bytes) -> None:
-        if reply:
-            self.writer.write(reply + b"\r\n")
+    async def send(self, reply: bytes, *, more: bool = False) -> None:
+        """Say it; with `more` to follow, a peer that answers `together` keeps it until then."""
+        if not reply:
+            return
+        self.held += reply + b"\r\n"
+        if more and self.peer.manner == "together":
+            return
+        said, self.held = self.held, b""
+        size = 1 if self.peer.manner == "octets" else len(said)
+        for start in range(0, len(said), size):
+            self.writer.write(said[start : start + size])
             await self.writer.drain()
+            if size < len(said):
+                await asyncio.sleep(0)  # lets the client read what there is
 
     async def do_ehlo(self, _: str) -> None:
         offers = ["peer.test", *self.peer.extensions]
@@ -284,18 +311,23 @@ class _Session:
 
     async def do_mail(self, command: str) -> None:
         if self.sender is not None:
-            await self.send(b"503 5.5.1 nested MAIL")
+            await self.send(b"503 5.5.1 nested MAIL", more=True)
         elif await self.reply("mail", b"250 2.1.0 ok"):
             path, _, self.parameters = command.partition(":")[2].partition("> ")
             self.sender = path.strip("<>")
 
     async def do_rcpt(self, command: str) -> None:
         if self.sender is None:
-            await self.send(b"503 5.5.1 MAIL first")
+            await self.send(b"503 5.5.1 MAIL first", more=True)
         elif await self.reply("rcpt", b"250 2.1.5 ok"):
             self.recipient = command.partition(":")[2].strip("<>")
 
     async def do_data(self, _: str) -> None:
+        if self.recipient is None and self.peer.stubborn:
+            await self.reply("data", b"354 go on, nobody listens")
+            while octets := await self.reader.read(65536):
+                self.peer.unwanted += octets
+            raise _Ended
         if self.recipient is None:
             await self.send(b"503 5.5.1 RCPT first")
         elif await self.reply("data", b"354 go"):
@@ -312,12 +344,14 @@ class _Session:
             await self.reply("body", b"")
         lines = []
         while (line := await self.reader.readuntil(b"\r\n")) != b".\r\n":
-            lines.append(line.removeprefix(b"."))
-        return b"".join(lines)
+            lines.append(line)
+        self.octets = b"".join([*lines, line])
+        return b"".join(line.removeprefix(b".") for line in lines)
 
     async def accept(self, content: bytes) -> None:
         sender, recipient = self.sender or "", self.recipient or ""
-        self.peer.accepted.append(Received(sender, recipient, content, self.parameters, self.number))
+        received = Received(sender, recipient, content, self.parameters, self.number, self.octets)
+        self.peer.accepted.append(received)
         self.peer._accepted.set()
         self.sender = self.recipient = None
         await self.reply("after_dot", f"250 2.0.0 Ok: queued as {len(self.peer.accepted)}".encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class FakeRelay:
         message: bytes,
         *,
         before_data: Callable[[], bool],
-        before_dot: Callable[[], bool],
+        before_dot: Callable[[], Awaitable[bool]],
+        after_reply: Callable[[int, str], Awaitable[None]],
     ) -> str:
         if self.error is not None and not self.late:
             raise self.error
@@ -62,13 +63,14 @@ class FakeRelay:
             raise LeaseLapsed
         if self.hang is not None and not self.late:
             await self._hang()
-        if not before_dot():
+        if not await before_dot():
             raise LeaseLapsed
         if self.hang is not None:
             await self._hang()
         if self.error is not None:
             raise self.error
         self.taken.append((envelope, message))
+        await after_reply(250, "2.0.0 Ok: queued as 1")
         return "250 2.0.0 Ok: queued as 1"
 
     async def _hang(self) -> None:

@@ -7,26 +7,59 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mailculator.errors import RelayRefused
-from mailculator.transport.outgoing import LONGEST_LINE, fits_command, stuff
+from mailculator.transport.outgoing import END, LONGEST_LINE, PIECE, Outgoing, check, fits_command
 
 LINES = st.lists(st.binary(max_size=1010).map(lambda raw: raw.replace(b"\r", b".").replace(b"\n", b".")), max_size=8)
 
 
-@given(LINES)
-@example([b""])
-@example([b".", b"..", b"", b"."])
-@example([b"a" * 998, b"." * 998])
-def test_what_is_stuffed_reads_back_as_it_was(lines: list[bytes]) -> None:
+def wire(outgoing: Outgoing, size: int = PIECE) -> bytes:
+    """What a relay gets of it."""
+    return b"".join(outgoing.pieces(size)) + END
+
+
+def received(octets: bytes) -> bytes:
+    """What a relay makes of it (RFC 5321 section 4.5.2): up to the dot line, one leading dot less a line."""
+    lines = octets.split(b"\r\n")
+    last = lines.index(b".")
+    assert lines[last + 1 :] == [b""], "something follows the dot line"
+    return b"".join(line.removeprefix(b".") + b"\r\n" for line in lines[:last])
+
+
+@given(LINES, st.integers(1, 50))
+@example([b""], 1)
+@example([b".", b"..", b"", b"."], 1)
+@example([b".", b"..", b"", b"."], 3)
+@example([b"a" * 998, b"." * 998], 1000)
+def test_what_is_stuffed_reads_back_as_it_was(lines: list[bytes], size: int) -> None:
     message = b"".join(line + b"\r\n" for line in lines) or b"\r\n"
     if any(len(line) > LONGEST_LINE for line in lines):
         with pytest.raises(RelayRefused):
-            stuff(message)
+            check(message)
         return
-    wire = stuff(message).wire
-    assert wire.endswith(b"\r\n.\r\n")
-    received = wire[:-3].split(b"\r\n")[:-1]
-    assert b"." not in received
-    assert b"".join(line.removeprefix(b".") + b"\r\n" for line in received) == message
+    outgoing = check(message)
+    assert received(wire(outgoing, size)) == message
+    assert received(wire(outgoing)) == message
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b".", b"x"]), max_size=30).map(b"".join), st.integers(1, 8))
+def test_the_edges_of_pieces_do_not_show(message: bytes, size: int) -> None:
+    outgoing = check(message)
+    assert wire(outgoing, size) == wire(outgoing)
+    assert received(wire(outgoing, size)) == outgoing.content
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b".", b"x"]), max_size=30).map(b"".join), st.integers(1, 8))
+def test_no_number_of_pieces_completes_a_message(message: bytes, size: int) -> None:
+    sent = b""
+    for piece in check(message).pieces(size):
+        sent += piece
+        assert not sent.startswith(b".\r\n")
+        assert END not in sent
+
+
+def test_a_message_without_its_last_line_end_gets_one() -> None:
+    assert check(b"x").content == b"x\r\n"
+    assert check(b"").content == b"\r\n"
 
 
 @given(st.binary(max_size=60).map(lambda raw: re.sub(rb"[^\r\n.]", b".", raw)))
@@ -34,18 +67,24 @@ def test_what_is_stuffed_reads_back_as_it_was(lines: list[bytes]) -> None:
 @example(b"\r\r\n")
 def test_no_bare_cr_or_lf_leaves(message: bytes) -> None:
     try:
-        wire = stuff(message).wire
+        octets = wire(check(message))
     except RelayRefused:
         assert re.search(rb"(?<!\r)\n|\r(?!\n)", message + b"\r\n")
     else:
-        assert not re.search(rb"(?<!\r)\n|\r(?!\n)", wire)
-        assert wire.count(b"\r\n.\r\n") + wire.startswith(b".\r\n") == 1
+        assert not re.search(rb"(?<!\r)\n|\r(?!\n)", octets)
+        assert octets.count(END) == 1
+
+
+def test_a_piece_is_as_large_as_it_says() -> None:
+    outgoing = check((b"x" * 98 + b"\r\n") * 2000)
+    pieces = list(outgoing.pieces())
+    assert [len(piece) for piece in pieces] == [PIECE, PIECE, PIECE, 200_000 - 2 - 3 * PIECE]
 
 
 def test_size_counts_neither_stuffing_nor_dot() -> None:
-    outgoing = stuff(b".a\r\n.b\r\n")
-    assert (outgoing.wire, outgoing.size, outgoing.eight_bit) == (b"..a\r\n..b\r\n.\r\n", 8, False)
-    assert stuff("è\r\n".encode()).eight_bit
+    outgoing = check(b".a\r\n.b\r\n")
+    assert (wire(outgoing), outgoing.size, outgoing.eight_bit) == (b"..a\r\n..b\r\n.\r\n", 8, False)
+    assert check("è\r\n".encode()).eight_bit
 
 
 @pytest.mark.parametrize("address", ["a@b.com", "", "o'brien+x@b.com", "ü@b.com", '"a b>"@c.com', r'"a\"b"@c.com'])

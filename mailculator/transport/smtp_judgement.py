@@ -1,0 +1,96 @@
+"""What a reply, or the lack of one, means: for the mail, for the relay, and for the connection.
+
+Before RCPT every refusal is the relay's trouble (RelayUnavailable), but for a message too large; from RCPT on it is
+about this mail (RelayDeferred, RelayRefused).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mailculator.errors import RelayDeferred, RelayRefused, RelayUnavailable, TransportError
+from mailculator.transport.replies import describe, enhanced_code, one_line
+from mailculator.transport.smtp_replies import Reply, ReplyError
+from mailculator.transport.smtp_wire import Wire
+
+
+@contextmanager
+def guarded(wire: Wire, phase: str, error: type[TransportError] = RelayUnavailable) -> Iterator[None]:
+    """Whatever ends an exchange early, cancellation included, ends the connection: a late reply is nobody's.
+
+    Only after a refusal of the mail is it in order still, and not after 421, with which the relay ends it itself.
+
+    Arguments:
+        error: what a failing link or a reply that is none becomes.
+    """
+    try:
+        yield
+    except (OSError, ReplyError) as cause:
+        wire.abort()
+        raise error(phase, describe(cause)) from cause
+    except (RelayDeferred, RelayRefused) as refusal:
+        if refusal.code == 421:
+            wire.abort()
+        raise
+    except BaseException:
+        wire.abort()
+        raise
+
+
+def require(phase: str, reply: Reply, code: int | None = None) -> None:
+    """Errors: RelayUnavailable, unless the reply has that code, or is 2yz where none is given."""
+    if reply.code != code and (code is not None or reply.code // 100 != 2):
+        raise RelayUnavailable(phase, one_line(reply.text), reply.code)
+
+
+def accept(phase: str, reply: Reply) -> None:
+    """Judge the reply to RSET, MAIL, RCPT or DATA. Errors: RelayUnavailable, RelayDeferred, RelayRefused."""
+    match phase:
+        case "mail" if _too_large(reply):
+            raise RelayRefused(phase, one_line(reply.text), reply.code)
+        case "rset" | "mail":
+            require(phase, reply)
+        case "data" if reply.code == 354:
+            return
+        case "rcpt" if reply.code // 100 == 2:
+            return
+        case _:
+            raise refusal(phase, reply)
+
+
+def settle(reply: Reply) -> str:
+    """What the reply to the final dot means: accepted, and in which words. Errors: RelayDeferred, RelayRefused."""
+    if reply.code // 100 != 2:
+        raise refusal("body", reply)
+    return one_line(f"{reply.code} {reply.text}")
+
+
+def refusal(phase: str, reply: Reply) -> TransportError:
+    """The error that a reply stands for which is not the one wanted, from RCPT on."""
+    error = {4: RelayDeferred, 5: RelayRefused}.get(reply.code // 100, RelayUnavailable)
+    return error(phase, one_line(reply.text), reply.code)
+
+
+def leaves_mail_behind(code: int) -> bool:
+    """Whether a relay that said this to DATA is done with the mail, and the session in order."""
+    return code // 100 in (4, 5) and code != 421
+
+
+def ended_before_mail(error: RelayUnavailable) -> bool:
+    """Whether a used session had ended before the relay heard of the mail, so that another connection may do.
+
+    A MAIL that is not answered in time says nothing of the kind: the relay had just answered RSET.
+    """
+    if error.phase == "mail":
+        return error.code == 421 or (error.code is None and not isinstance(error.__cause__, TimeoutError))
+    return error.phase == "rset"
+
+
+def _too_large(reply: Reply) -> bool:
+    """Whether MAIL was refused for its SIZE parameter (RFC 1870 section 6.1), not for what the relay lacks.
+
+    452 there is the relay's disk, and 552 with another enhanced code (5.2.2: quota) is the account's.
+    """
+    enhanced = enhanced_code(reply.text)
+    return (reply.code == 552 and enhanced is None) or (reply.code // 100 == 5 and enhanced in ("5.3.4", "5.2.3"))

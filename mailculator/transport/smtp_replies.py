@@ -1,0 +1,106 @@
+"""Replies of an SMTP relay, read out of its bytes within bounds. Pure: no link, no clock.
+
+RFC 5321 section 4.2: a reply is one or more lines, each with the same three-digit code; a hyphen behind the code says
+that another line follows. The first digit decides, so any code from 200 to 599 is taken: relays use some that no RFC
+lists. A code alone on its line is a reply (section 4.2 asks clients to accept it).
+
+A line that ends in a bare LF is taken as well, though section 2.3.8 gives CRLF only. Nothing can be smuggled past us by
+it: whatever stands behind a complete reply answers the next command or counts as said out of turn, whichever line end
+came before it. To refuse it would only keep mail from a relay that is sloppy.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+LONGEST_LINE = 2048
+"""Octets of one line with its end; section 4.5.3.1.5 allows 512."""
+
+LARGEST_REPLY = 65536
+"""Octets of a whole reply, and of everything that is kept unread."""
+
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+
+
+class ReplyError(Exception):
+    """What the relay said is no reply, is too long, or was not asked for. The connection is of no use any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply.
+
+    Arguments:
+        code: three digits, 200 to 599.
+        lines: as they came, code included, without their line ends.
+    """
+
+    code: int
+    lines: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What stands behind the codes, one line below the other."""
+        return "\n".join(line[4:].strip() for line in self.lines)
+
+
+class ReplyReader:
+    """Bytes in, replies out. What is fed is kept until it is taken, up to LARGEST_REPLY octets."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._searched = 0
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._flooded = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is there, not even a part of a reply."""
+        return not (self._received or self._lines or self._flooded)
+
+    def feed(self, data: bytes) -> bool:
+        """Keep what the relay said; False when that was more than is kept."""
+        room = LARGEST_REPLY - len(self._received)
+        self._received += data[:room]
+        self._flooded = self._flooded or len(data) > room
+        return not self._flooded
+
+    def take(self) -> Reply | None:
+        """The next reply, or None while it is not complete. Errors: ReplyError."""
+        while (end := self._received.find(b"\n", self._searched)) >= 0:
+            last = self._read_line(bytes(self._received[: end + 1]))
+            del self._received[: end + 1]
+            self._searched = 0
+            if last:
+                return self._finish()
+        # Where a reply comes octet by octet, what was searched is not searched again.
+        self._searched = len(self._received)
+        if self._flooded or self._searched > LONGEST_LINE:
+            raise ReplyError("reply too long")
+        return None
+
+    def peek(self) -> str:
+        """The first of what is kept, for an error's text."""
+        return bytes(self._received[:200]).decode("utf-8", "replace")
+
+    def _read_line(self, line: bytes) -> bool:
+        """Whether it was its reply's last line."""
+        self._size += len(line)
+        if len(line) > LONGEST_LINE or self._size > LARGEST_REPLY:
+            raise ReplyError("reply too long")
+        line = line.rstrip(b"\r\n")
+        found = _LINE.fullmatch(line)
+        if found is None:
+            raise ReplyError(line[:200].decode("utf-8", "replace") or "an empty line")
+        if self._lines and self._lines[0][:3] != found[1]:
+            raise ReplyError(f"its lines bear different codes: {line[:200].decode('utf-8', 'replace')}")
+        self._lines.append(line)
+        return found[2] != b"-"
+
+    def _finish(self) -> Reply:
+        lines = tuple(line.decode("utf-8", "surrogateescape") for line in self._lines)
+        self._lines.clear()
+        self._size = 0
+        return Reply(int(lines[0][:3]), lines)
