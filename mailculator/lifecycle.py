@@ -147,7 +147,24 @@ class Park:
     reason: str
 
 
-Outcome = Prepared | Invalid | Sent | Failed | Acknowledged | Retry | Wait | Release | Park
+@dataclass(frozen=True, slots=True)
+class Rescued:
+    """Its holder is gone, and nothing says how its work ended: given back, due at once, the try counted.
+
+    Arguments:
+        note: goes to the history.
+        crashed: whether the holder's process died of this email, as far as anybody can tell; counted in the row.
+        error: what is to be known of the try (`outcome unknown: …`); None keeps the row's last error.
+    """
+
+    note: str
+    crashed: bool = False
+    error: str | None = None
+
+
+Back = Retry | Wait | Release | Park | Rescued
+"""What leads one step back, to be worked on again."""
+Outcome = Prepared | Invalid | Sent | Failed | Acknowledged | Back
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +182,7 @@ class Move:
         failing: the row's first failure at this stage is stamped now, unless it was before.
         park: set aside.
         domain: the recipient's domain to keep; None keeps what is there.
+        crashes: the row's new count of crashes; None keeps the one it has. Whatever ends a try sets it to 0.
     """
 
     email: Email
@@ -177,6 +195,7 @@ class Move:
     failing: bool = False
     park: bool = False
     domain: str | None = None
+    crashes: int | None = 0
 
     @property
     def forward(self) -> bool:
@@ -191,14 +210,13 @@ def move(email: Email, outcome: Outcome) -> Move:
     """
     stage = STAGE_BY_WORKING[email.status]
     result = _move(stage, email, outcome)
-    stays = isinstance(outcome, Retry | Wait | Release | Park)
+    stays = isinstance(outcome, Back)
     if result.to not in MOVES[email.status] or stays == result.forward:
         raise ValueError(f"{stage.name}: {type(outcome).__name__} cannot follow {email.status}")
     return result
 
 
 def _move(stage: Stage, email: Email, outcome: Outcome) -> Move:
-    back = stage.waiting
     match outcome:
         case Prepared(domain=domain, note=note):
             return Move(email, Status.READY, note, domain=domain)
@@ -211,6 +229,13 @@ def _move(stage: Stage, email: Email, outcome: Outcome) -> Move:
         case Acknowledged(answer=answer):
             to = Status.SENT_ACKNOWLEDGED if stage is SENT_CALLBACK else Status.FAILED_ACKNOWLEDGED
             return Move(email, to, clean(answer))
+        case _:
+            return _step_back(stage, email, outcome)
+
+
+def _step_back(stage: Stage, email: Email, outcome: Back) -> Move:
+    back = stage.waiting
+    match outcome:
         case Retry(reason=reason, delay=delay):
             return Move(email, back, clean(reason), error=clean(reason), delay=delay, failing=True)
         case Wait(reason=reason, delay=delay):
@@ -218,9 +243,12 @@ def _move(stage: Stage, email: Email, outcome: Outcome) -> Move:
             ages = stage in (SENT_CALLBACK, FAILED_CALLBACK)
             return Move(email, back, clean(reason), error=clean(reason), delay=delay, counts=False, failing=ages)
         case Release(reason=reason):
-            return Move(email, back, clean(reason), counts=False)
+            return Move(email, back, clean(reason), counts=False, crashes=None)
         case Park(reason=reason):
             return Move(email, back, clean(reason), error=clean(reason), failing=True, park=True)
+        case Rescued(note=note, crashed=crashed, error=error):
+            crashes = email.crashes + 1 if crashed else None
+            return Move(email, back, clean(note), error=None if error is None else clean(error), crashes=crashes)
 
 
 def clean(text: str) -> str:

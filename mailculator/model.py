@@ -63,6 +63,7 @@ class Email:
         expires_at: the same as a moment of this process's monotonic clock; set together with the lease.
         lease: how long the claim holds; None only where no runner is involved (tests).
         duplicate_in: another store that has the same id to send; this copy must not be sent.
+        crashes: how many times in a row the process that worked on it died of it, at this stage.
     """
 
     id: str
@@ -83,6 +84,7 @@ class Email:
     expires_at: float | None = field(default=None, compare=False)
     lease: Lease | None = field(default=None, compare=False, repr=False)
     duplicate_in: str | None = None
+    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ class Row:
     due_at: datetime
     lease_until: datetime | None
     reached_at: datetime | None
+    crashes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

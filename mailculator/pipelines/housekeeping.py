@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from mailculator import lifecycle
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
 from mailculator.events import Observer, Purged, Rescued
 from mailculator.model import Status, StatusCount
-from mailculator.stores.base import Ping
+from mailculator.pipelines.rescue import Judge, put_back
+from mailculator.stores.base import Overdue, Ping, Recorded
 from mailculator.stores.watched import WatchedStore
 from mailculator.timing import Timing
 
@@ -25,11 +27,12 @@ class Housekeeper:
     """Looks after one store, in rounds.
 
     Arguments:
-        wake: told a waiting status whenever mail was put back into it.
+        wake: told the status that mail was rescued into.
         on_ping: told every answer to a ping, or None when there was none.
         on_counts: told the counts of every round.
         count_every: seconds between two counts at the least, where they are dearer than `check_every` allows for.
         replica: this process's name, for what only one of all replicas does.
+        judge: asked what became of emails whose holder is gone.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class Housekeeper:
         on_counts: Callable[[Mapping[Status, StatusCount]], None],
         count_every: float = 0.0,
         replica: str = "",
+        judge: Judge = put_back,
     ) -> None:
         self._store = store
         self._replica = replica
@@ -51,6 +55,7 @@ class Housekeeper:
         self._clock = clock
         self._observer = observer
         self._wake = wake
+        self._judge = judge
         self._on_ping = on_ping
         self._on_counts = on_counts
         self._count_every = max(timing.check_every, count_every)
@@ -117,7 +122,7 @@ class Housekeeper:
             self._on_ping(None)
 
     async def rescue(self) -> None:
-        """Put back what dead holders left. Errors: StoreError.
+        """Write down what became of what dead holders left. Errors: StoreError.
 
         A store that was away has let the leases of living holders run out too. They write their results down as soon
         as it answers again, so wait for as long as a renewal takes before calling anyone dead.
@@ -126,12 +131,22 @@ class Housekeeper:
         if since is None or self._clock.now() - since < self._timing.renew_every:
             return
         while not self._stop.is_set():
-            rescued = await self._store.rescue(RESCUE_BATCH, foreign_hold=self._timing.foreign_hold)
-            for one in rescued:
-                self._observer(Rescued(self._store.name, one.id, one.origin, one.to, one.holder))
-                self._wake(one.to)
-            if len(rescued) < RESCUE_BATCH:
+            found = await self._store.overdue(RESCUE_BATCH, foreign_hold=self._timing.foreign_hold)
+            rescued = await self._settle(found) if found else 0
+            # Of a full batch that nobody could write, the next round may know more.
+            if len(found) < RESCUE_BATCH or not rescued:
                 return
+
+    async def _settle(self, found: Sequence[Overdue]) -> int:
+        """Have them judged, and write that down. Returns how many of them were still there to be rescued."""
+        outcomes = await self._judge(found)
+        moves = [lifecycle.move(one.email, outcome) for one, outcome in zip(found, outcomes, strict=True)]
+        answers = await self._store.rescue(moves, foreign_hold=self._timing.foreign_hold)
+        for one, move, answer in zip(found, moves, answers, strict=True):
+            if answer is Recorded.DONE:
+                self._observer(Rescued(self._store.name, one.email.id, one.email.status, move.to, one.holder))
+                self._wake(move.to)
+        return answers.count(Recorded.DONE)
 
     async def purge(self) -> None:
         """Carry out the ttl of terminal rows, in small batches. Errors: StoreError."""

@@ -31,7 +31,7 @@ class Enqueued(Enum):
 
 
 class Recorded(Enum):
-    """The answer to one move of `record`."""
+    """The answer to one move of `record` or `rescue`."""
 
     DONE = "done"
     LOST = "lost"
@@ -62,13 +62,20 @@ class Renewal:
 
 
 @dataclass(frozen=True, slots=True)
-class Rescue:
-    """A row that went back one step because its holder's lease had expired."""
+class Overdue:
+    """A working row that nobody seems to hold any more.
 
-    id: str
-    origin: Status
-    to: Status
+    Arguments:
+        email: as its claim handed it out, by what stands in the row now; the token "" where it has none. Tries, errors
+            and crashes are those of its stage: nothing, where another program has brought it there.
+        holder: whose lease has expired; None where the row is another program's, or names nobody.
+        since: no later than its claim, UTC, on the store's clock: that claim's time, or where the history does not
+            tell it when the email was made. Nothing was done under this claim before.
+    """
+
+    email: Email
     holder: str | None
+    since: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,11 +193,26 @@ class Store(Protocol):
     async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
         """Hold these for `lease` seconds from now; version stays as it is."""
 
-    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
-        """Move up to `limit` working rows whose lease has expired one step back, due at once, their reason kept.
+    async def overdue(self, limit: int, *, foreign_hold: float) -> list[Overdue]:
+        """Up to `limit` working rows whose lease has expired; they stay as they are, for `rescue` to move.
 
         A lease is ours only if the version stored with it is the row's; any other working row counts as another
-        consumer's until `foreign_hold` seconds after its last update.
+        consumer's until `foreign_hold` seconds after its last update. A row that no move can be written for is left
+        for later, with the reason, and is not among them.
+        """
+
+    async def rescue(self, moves: Sequence[Move], *, foreign_hold: float) -> list[Recorded]:
+        """Write down what became of overdue emails, one answer per move, in order. As `record`, but for the fence.
+
+        The row must be overdue still when it is written: a holder that came back and renewed its lease wins, and the
+        move is LOST, as it is while somebody has the row locked. Its token goes, so that nothing the holder still
+        writes can match. One lost or odd row never holds up the others. What this Store wrote is answered DONE when it
+        is asked for again, until somebody claims the row; what another rescuer wrote is LOST.
+
+        Arguments:
+            moves: upon the emails of `overdue`, to wherever their status allows. A step back from another program's
+                stage starts its tries anew, whatever the move says of them.
+            foreign_hold: as for `overdue`.
         """
 
     async def get(self, email_id: str) -> Row | None:

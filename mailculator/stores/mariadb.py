@@ -15,8 +15,7 @@ from mailculator.errors import SchemaError
 from mailculator.events import Observer, ignore
 from mailculator.lifecycle import TERMINAL, WAITING, Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
-from mailculator.stores import mariadb_claims as claims
-from mailculator.stores import mariadb_lifetime, mariadb_minutes, mariadb_recording, mariadb_renewal
+from mailculator.stores import mariadb_lifetime, mariadb_minutes, mariadb_recording, mariadb_renewal, mariadb_rescue
 from mailculator.stores import mariadb_moves as moves_
 from mailculator.stores import mariadb_reservations as reservations_
 from mailculator.stores import mariadb_rows as rows_
@@ -24,10 +23,10 @@ from mailculator.stores.base import (
     Capabilities,
     Enqueued,
     Minute,
+    Overdue,
     Ping,
     Recorded,
     Renewal,
-    Rescue,
     Schema,
     Spent,
     Steered,
@@ -40,6 +39,7 @@ from mailculator.stores.mariadb_duplicates import DuplicateCheck
 from mailculator.stores.mariadb_errors import DuplicateRow, RowRefused
 from mailculator.stores.mariadb_pool import Pool
 from mailculator.stores.mariadb_rights import Rights
+from mailculator.stores.rescue_name import RescueNames
 
 NAME = "mysql"
 
@@ -74,6 +74,7 @@ class MariadbStore:
         self._pool = pool
         self._clock = clock
         self._rights = Rights(pool)
+        self._names = RescueNames()
         self._claimer = Claimer(pool, duplicates=duplicates, clock=clock, token=token)
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
@@ -102,26 +103,13 @@ class MariadbStore:
         """See Store."""
         return await mariadb_renewal.renew(self._pool, emails, lease=lease)
 
-    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
+    async def overdue(self, limit: int, *, foreign_hold: float) -> list[Overdue]:
         """See Store."""
-        with self._pool.verb():
-            async with self._pool.session("rescue") as session:
-                ids = await claims.expired_claims(session, max(limit, 0), foreign_hold)
-            if not ids:
-                return []
-            try:
-                return await self._pool.run("rescue", partial(claims.rescue, ids=ids, foreign_hold=foreign_hold))
-            except RowRefused:
-                # One odd row must not hold up the others (G14).
-                return [one for email_id in ids for one in await self._rescue_one(email_id, foreign_hold)]
+        return await mariadb_rescue.overdue(self._pool, limit, foreign_hold=foreign_hold)
 
-    async def _rescue_one(self, email_id: str, foreign_hold: float) -> list[Rescue]:
-        try:
-            return await self._pool.run("rescue", partial(claims.rescue, ids=[email_id], foreign_hold=foreign_hold))
-        except RowRefused as error:
-            later = partial(claims.postpone, email_id=email_id, foreign_hold=foreign_hold, detail=error.detail)
-            await self._pool.run("rescue", later)
-        return []
+    async def rescue(self, moves: Sequence[Move], *, foreign_hold: float) -> list[Recorded]:
+        """See Store."""
+        return await mariadb_rescue.rescue(self._pool, moves, names=self._names.of, foreign_hold=foreign_hold)
 
     async def get(self, email_id: str) -> Row | None:
         """See Store."""

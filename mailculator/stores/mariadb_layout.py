@@ -150,6 +150,7 @@ LAYOUT: Mapping[str, Table] = MappingProxyType(
                 Column("last_error", "text", _TEXT, free=True),
                 Column("reached_at", "timestamp", 6),
                 Column("recipient_domain", "text", 255),
+                Column("crashes", "int", nullable=False, default="0"),
             ),
             (
                 Index(("id",), unique=True),

@@ -1,27 +1,35 @@
-"""Writing results down: the moves that a claim's holder, or an operator, makes."""
+"""Writing results down: the moves that a claim's holder, a rescuer, or an operator makes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mailculator.errors import StoreRejected
 from mailculator.lifecycle import REQUEUES, STAMPS_REACHED, Move, clean
-from mailculator.model import Status
+from mailculator.model import Email, Status
 from mailculator.stores.base import Recorded, Steered
-from mailculator.stores.mariadb_claims import microseconds
+from mailculator.stores.mariadb_claims import forget_tries, microseconds
 from mailculator.stores.mariadb_errors import RowRefused
+from mailculator.stores.mariadb_overdue import lock_expired
 from mailculator.stores.mariadb_pool import Session
-from mailculator.stores.mariadb_rows import Held, Line, chunks, lock, per_row, plain, text, write_history
+from mailculator.stores.mariadb_rows import Held, Line, chunks, lock, look, per_row, plain, text, write_history
 
-_UPDATE = "UPDATE emails SET {} WHERE id IN %s AND status = %s AND version = {version} AND claim_token = {token}"
+_UPDATE = (
+    "UPDATE emails SET {} WHERE id IN %s AND status = %s AND version = {version}"
+    " AND COALESCE(claim_token, '') = {token}"
+)
 
 _REQUEUE = (
     "UPDATE emails SET status = %s, version = version + 1, {anew} attempts = 0, failing_since = NULL,"
-    " last_error = NULL, parked = 0, due_at = NOW(6), claim_token = NULL, lease_until = NULL, lease_version = NULL,"
+    " last_error = NULL, crashes = 0, parked = 0, due_at = NOW(6), claim_token = NULL, lease_until = NULL,"
+    " lease_version = NULL,"
     " ttl = IF(ttl <= UNIX_TIMESTAMP(), UNIX_TIMESTAMP() + %s, ttl), updated_at = NOW(6) WHERE id IN %s AND status = %s"
 )
+
+Names = Callable[[Email], str]
+"""What a rescue puts into a row in the place of its token."""
 
 _VARIED = 100
 """Rows in a statement that gives each its own values: the server looks every one up in the list, row by row."""
@@ -39,6 +47,7 @@ class _Shape(NamedTuple):
     error: bool
     reason: bool
     domain: bool
+    crashes: bool
 
 
 def _shape(move: Move) -> _Shape:
@@ -52,6 +61,7 @@ def _shape(move: Move) -> _Shape:
         move.error is not None,
         move.reason is not None,
         move.domain is not None,
+        move.crashes is not None,
     )
 
 
@@ -80,17 +90,28 @@ async def record(session: Session, moves: Sequence[Move], *, wait: bool) -> list
     ids = [move.email.id for move in moves]
     held = await lock(session, ids, wait=wait)
     standing = [move for move in moves if move.email.id in held and held[move.email.id].stands(move.email)]
-    groups: dict[_Shape, list[Move]] = {}
-    for move in standing:
-        groups.setdefault(_shape(move), []).append(move)
-    for shape, group in groups.items():
-        await _update(session, shape, group)
-    await write_history(session, [Line(move.email.id, move.to, move.note, move.email.version + 1) for move in standing])
+    await _write(session, standing, None)
     done = {move.email.id for move in standing}
-    done |= await _written_before(session, [move for move in moves if move.email.id not in done], held)
+    done |= await _written_before(session, [move for move in moves if move.email.id not in done], held, None)
     unseen = [email_id for email_id in ids if email_id not in held]
     locked = frozenset() if wait else await _still_there(session, unseen)
     return [_answer(email_id, done, locked) for email_id in ids]
+
+
+async def rescue(session: Session, moves: Sequence[Move], *, names: Names, foreign_hold: float) -> list[Recorded]:
+    """Write the moves of rows that nobody holds any more, still; of one id, one move. What is locked is LOST.
+
+    Errors: RowRefused when one of them cannot be written; then none of them is.
+    """
+    expired = await lock_expired(session, [move.email.id for move in moves], foreign_hold)
+    standing = [move for move in moves if (row := expired.get(move.email.id)) and row.held.stands(move.email)]
+    # Where the lease is not this version's, another program brought the row here: its tries are an earlier stage's.
+    await forget_tries(session, [move.email.id for move in standing if not expired[move.email.id].ours])
+    await _write(session, standing, names)
+    done = {move.email.id for move in standing}
+    others = [move for move in moves if move.email.id not in done]
+    done |= await _written_before(session, others, await look(session, [move.email.id for move in others]), names)
+    return [Recorded.DONE if move.email.id in done else Recorded.LOST for move in moves]
 
 
 def _answer(email_id: str, done: set[str], locked: frozenset[str]) -> Recorded | None:
@@ -99,10 +120,22 @@ def _answer(email_id: str, done: set[str], locked: frozenset[str]) -> Recorded |
     return Recorded.DONE if email_id in done else Recorded.LOST
 
 
-async def _update(session: Session, shape: _Shape, moves: Sequence[Move]) -> None:
+async def _write(session: Session, moves: Sequence[Move], names: Names | None) -> None:
+    """Move locked rows, and tell their history."""
+    groups: dict[_Shape, list[Move]] = {}
+    for move in moves:
+        groups.setdefault(_shape(move), []).append(move)
+    for shape, group in groups.items():
+        await _update(session, shape, group, names)
+    await write_history(session, [Line(move.email.id, move.to, move.note, move.email.version + 1) for move in moves])
+
+
+async def _update(session: Session, shape: _Shape, moves: Sequence[Move], names: Names | None = None) -> None:
     for chunk in chunks(moves, _VARIED):
         ids = [move.email.id for move in chunk]
         values = _values(shape, ids, chunk)
+        if names is not None:
+            values.varied("claim_token = {}", [names(move.email) for move in chunk])
         version, versions = per_row(ids, [move.email.version for move in chunk])
         token, tokens = per_row(ids, [move.email.claim_token for move in chunk])
         # The rows are locked and compared already. That the statement asks again makes a slip in the comparison an
@@ -131,6 +164,8 @@ def _values(shape: _Shape, ids: Sequence[str], moves: Sequence[Move]) -> _Assign
         values.varied("reason = {}", [text(move.reason) for move in moves])
     if shape.domain:
         values.varied("recipient_domain = {}", [text(move.domain, 255) for move in moves])
+    if shape.crashes:
+        values.varied("crashes = {}", [move.crashes for move in moves])
     return values
 
 
@@ -144,10 +179,13 @@ def _set_back(shape: _Shape, moves: Sequence[Move], values: _Assignments) -> Non
         values.varied("last_error = {}", [text(move.error) for move in moves])
 
 
-async def _written_before(session: Session, moves: Sequence[Move], held: Mapping[str, Held]) -> set[str]:
+async def _written_before(
+    session: Session, moves: Sequence[Move], held: Mapping[str, Held], names: Names | None
+) -> set[str]:
     """Ids of moves that an earlier call has written whose reply was lost: the history has this very move.
 
-    A rescue may have taken the row to the same place; its note, and until the next claim the token, tell it apart.
+    A rescue may have taken the row to the same place; its note, and until the next claim the token, tell it apart. Two
+    rescuers write the same note, so only the name tells whose it was.
     """
     known = [move for move in moves if move.email.id in held]
     written: set[tuple[str, int, str, str | None]] = set()
@@ -158,16 +196,21 @@ async def _written_before(session: Session, moves: Sequence[Move], held: Mapping
             ([move.email.id for move in chunk], versions),
         )
         written.update(result.rows)
-    return {move.email.id for move in known if _is_written(move, held[move.email.id], written)}
+    there = [move for move in known if _in_history(move, written)]
+    return {move.email.id for move in there if _is_ours(move, held[move.email.id], names)}
 
 
-def _is_written(move: Move, row: Held, written: set[tuple[str, int, str, str | None]]) -> bool:
-    after = move.email.version + 1
+def _in_history(move: Move, written: set[tuple[str, int, str, str | None]]) -> bool:
     # As it was asked for, or as it was written because the column would not take that.
     notes = (text(move.note), plain(move.note))
-    if not any((move.email.id, after, str(move.to), note) in written for note in notes):
-        return False
-    return row.version > after or (row.version == after and row.claim_token == move.email.claim_token)
+    return any((move.email.id, move.email.version + 1, str(move.to), note) in written for note in notes)
+
+
+def _is_ours(move: Move, row: Held, names: Names | None) -> bool:
+    after = move.email.version + 1
+    if names is None:
+        return row.version > after or (row.version == after and row.claim_token == move.email.claim_token)
+    return row.version == after and row.claim_token == names(move.email)
 
 
 async def _still_there(session: Session, ids: Sequence[str]) -> frozenset[str]:
@@ -227,8 +270,8 @@ async def release(session: Session, ids: Sequence[str], *, who: str, why: str) -
         parked.update(email_id for (email_id,) in found.rows)
     for chunk in chunks(sorted(parked)):
         await session.execute(
-            "UPDATE emails SET parked = 0, due_at = NOW(6), attempts = 0, failing_since = NULL, updated_at = NOW(6)"
-            " WHERE id IN %s",
+            "UPDATE emails SET parked = 0, due_at = NOW(6), attempts = 0, failing_since = NULL, crashes = 0,"
+            " updated_at = NOW(6) WHERE id IN %s",
             (chunk,),
         )
     note = clean(f"released by {who}: {why}")

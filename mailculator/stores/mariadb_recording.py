@@ -21,15 +21,29 @@ async def record(pool: Pool, moves: Sequence[Move]) -> list[Recorded]:
     on record must not be called lost: its mail may have been sent.
     """
     with pool.verb():
-        return await _Recording(pool).record(moves)
+        return await Recording(pool).record(moves)
 
 
-class _Recording:
+class Recording:
+    """One group of results on its way; a rescue writes by the same steps (mariadb_rescue)."""
+
+    op = "record"
+
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._refused: list[RowRefused] = []
 
+    async def write(self, session: Session, *, moves: Sequence[Move], wait: bool) -> Sequence[Recorded | None]:
+        """Write moves, of one id one, within a transaction. None for a row that somebody has locked."""
+        return await moves_.record(session, moves, wait=wait)
+
+    async def give_up(self, move: Move, error: RowRefused) -> None:
+        """No way was found to write this one; it is answered LOST."""
+        if not await self._pool.run(self.op, partial(collides, move=move)):
+            self._refused.append(error)
+
     async def record(self, moves: Sequence[Move]) -> list[Recorded]:
+        """One answer per move, in order."""
         first: dict[str, int] = {}
         for position, move in enumerate(moves):
             first.setdefault(move.email.id, position)
@@ -54,7 +68,7 @@ class _Recording:
 
     async def _group(self, moves: Sequence[Move], *, wait: bool) -> list[Recorded | None]:
         try:
-            return await self._pool.run("record", partial(moves_.record, moves=moves, wait=wait))
+            return list(await self._pool.run(self.op, partial(self.write, moves=moves, wait=wait)))
         except RowRefused as error:
             if len(moves) == 1:
                 return [await self._single(moves[0], wait, error)]
@@ -65,13 +79,12 @@ class _Recording:
         """A table of an older database may have a character set, or columns, that a relay's reply does not fit."""
         if not isinstance(error, DuplicateRow):
             try:
-                (answer,) = await self._pool.run("record", partial(moves_.record, moves=[_plain(move)], wait=wait))
+                (answer,) = await self._pool.run(self.op, partial(self.write, moves=[_plain(move)], wait=wait))
             except RowRefused as again:
                 error = again
             else:
                 return answer
-        if not await self._pool.run("record", partial(_collides, move=move)):
-            self._refused.append(error)
+        await self.give_up(move, error)
         return Recorded.LOST
 
 
@@ -85,5 +98,6 @@ def _plain(move: Move) -> Move:
     )
 
 
-async def _collides(session: Session, move: Move) -> bool:
+async def collides(session: Session, move: Move) -> bool:
+    """Whether the history already has the version that this move would write."""
     return bool(await collisions(session, {move.email.id: move.email.version}))

@@ -35,8 +35,8 @@ _OURS = "status IN ({})".format(", ".join(f"'{status}'" for status in Status))
 
 SELECT_ROWS = (
     "SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain, attempts,"  # noqa: S608
-    " generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at"
-    " FROM emails WHERE " + _OURS + " AND {}"
+    " generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at,"
+    " crashes FROM emails WHERE " + _OURS + " AND {}"
 )
 
 _LOOK = (
@@ -170,7 +170,7 @@ def oddity(version: int | None, attempts: int = 0) -> str | None:
 def to_row(fields: Sequence[Any]) -> Row:
     """A row of SELECT_ROWS."""
     (email_id, status, version, payload, eml, reason, error, domain, attempts, generation, *rest) = fields
-    parked, claimed_by, token, ttl, created_at, updated_at, due_at, lease_until, reached_at = rest
+    parked, claimed_by, token, ttl, created_at, updated_at, due_at, lease_until, reached_at, crashes = rest
     return Row(
         id=email_id,
         status=Status(status),
@@ -191,6 +191,7 @@ def to_row(fields: Sequence[Any]) -> Row:
         due_at=utc(due_at),
         lease_until=maybe_utc(lease_until),
         reached_at=maybe_utc(reached_at),
+        crashes=crashes,
     )
 
 

@@ -20,19 +20,20 @@ from mailculator.errors import SchemaError, StoreError, StoreUnavailable
 from mailculator.events import Observer, ignore
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
-from mailculator.stores import sqlite_claims, sqlite_minutes, sqlite_rows
+from mailculator.stores import sqlite_claims, sqlite_minutes, sqlite_moves, sqlite_overdue, sqlite_rows
 from mailculator.stores.base import (
     Capabilities,
     Enqueued,
     Minute,
+    Overdue,
     Ping,
     Recorded,
     Renewal,
-    Rescue,
     Spent,
     Steered,
     Survey,
 )
+from mailculator.stores.rescue_name import RescueNames
 from mailculator.stores.schema_files import schema_files
 from mailculator.stores.sqlite_connection import NAME, ProcessLock, Reader, Writer, connect, mapped
 from mailculator.stores.sqlite_schema import SqliteSchema, apply_files, read_state
@@ -110,11 +111,12 @@ class SqliteStore:
     def __init__(
         self, path: Path, writing: sqlite3.Connection, reading: sqlite3.Connection, lock: ProcessLock | None = None
     ) -> None:
-        writing.execute(sqlite_claims.SCRATCH)
+        writing.execute(sqlite_moves.SCRATCH)
         self.writer = Writer(writing)
         self._reader = Reader(reading)
         self._path = path
         self._lock = lock
+        self._names = RescueNames()
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
         """Insert emails as ACCEPTED."""
@@ -130,16 +132,24 @@ class SqliteStore:
 
     async def record(self, moves: Sequence[Move]) -> list[Recorded]:
         """Write results down."""
-        return await self.writer.run("record", lambda connection: sqlite_claims.record(connection, moves))
+        return await self.writer.run("record", lambda connection: sqlite_moves.record(connection, moves))
 
     async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
         """Hold these for longer."""
         held = await self.writer.run("renew", lambda connection: sqlite_claims.renew(connection, emails, lease))
         return Renewal(held, frozenset(email.id for email in emails) - held)
 
-    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
-        """Give back what its holder has let go of."""
-        return await self.writer.run("rescue", lambda connection: sqlite_claims.rescue(connection, limit, foreign_hold))
+    async def overdue(self, limit: int, *, foreign_hold: float) -> list[Overdue]:
+        """What its holder has let go of."""
+        return await self.writer.run(
+            "overdue", lambda connection: sqlite_overdue.overdue(connection, limit, foreign_hold)
+        )
+
+    async def rescue(self, moves: Sequence[Move], *, foreign_hold: float) -> list[Recorded]:
+        """Write down what became of it."""
+        return await self.writer.run(
+            "rescue", lambda connection: sqlite_moves.rescue(connection, moves, self._names.of, foreign_hold)
+        )
 
     async def get(self, email_id: str) -> Row | None:
         """One email as it stands."""

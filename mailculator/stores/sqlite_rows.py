@@ -15,7 +15,8 @@ from mailculator.stores.sqlite_clock import milliseconds, moment, moment_or_none
 from mailculator.stores.sqlite_oddities import VERSION_LIMIT
 
 _EMAILS = """SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain,
-    attempts, generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at
+    attempts, generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at,
+    crashes
 FROM emails"""
 
 
@@ -80,7 +81,7 @@ def page(
 
 
 def _row(fields: tuple[Any, ...]) -> Row:
-    email_id, status, *plain, created, updated, due, lease, reached = fields
+    email_id, status, *plain, created, updated, due, lease, reached, crashes = fields
     version, payload, eml, reason, error, domain, attempts, generation, parked, holder, token, ttl = plain
     return Row(
         id=email_id,
@@ -102,6 +103,7 @@ def _row(fields: tuple[Any, ...]) -> Row:
         due_at=moment(due),
         lease_until=moment_or_none(lease),
         reached_at=moment_or_none(reached),
+        crashes=crashes,
     )
 
 
@@ -144,7 +146,7 @@ def requeue(
             return False
         connection.execute(
             """UPDATE emails SET status = :target, version = version + 1, updated_at = :now, due_at = :now, parked = 0,
-                attempts = 0, failing_since = NULL, last_error = NULL, claim_token = NULL,
+                attempts = 0, failing_since = NULL, last_error = NULL, crashes = 0, claim_token = NULL,
                 generation = generation + :anew, reached_at = CASE WHEN :anew THEN NULL ELSE reached_at END,
                 ttl = CASE WHEN ttl * 1000 <= :now THEN (:now + :extension) / 1000 ELSE ttl END
             WHERE id = :id""",
@@ -170,7 +172,8 @@ def release(connection: sqlite3.Connection, ids: Sequence[str], who: str, why: s
     def steer(email_id: str, status: Status, parked: bool, _version: int) -> bool:
         if parked:
             connection.execute(
-                "UPDATE emails SET parked = 0, due_at = ?, attempts = 0, failing_since = NULL WHERE id = ?",
+                """UPDATE emails SET parked = 0, due_at = ?, attempts = 0, failing_since = NULL, crashes = 0
+                WHERE id = ?""",
                 (at, email_id),
             )
             _note(connection, email_id, status, note, at, None)

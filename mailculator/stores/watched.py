@@ -14,10 +14,10 @@ from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, Status
 from mailculator.stores.base import (
     Enqueued,
     Minute,
+    Overdue,
     Ping,
     Recorded,
     Renewal,
-    Rescue,
     Spent,
     Steered,
     Store,
@@ -69,9 +69,13 @@ class WatchedStore:
         """See Store."""
         return await self._watch("renew", self._store.renew(emails, lease=lease))
 
-    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
+    async def overdue(self, limit: int, *, foreign_hold: float) -> list[Overdue]:
         """See Store."""
-        return await self._watch("rescue", self._store.rescue(limit, foreign_hold=foreign_hold))
+        return await self._watch("overdue", self._store.overdue(limit, foreign_hold=foreign_hold))
+
+    async def rescue(self, moves: Sequence[Move], *, foreign_hold: float) -> list[Recorded]:
+        """See Store."""
+        return await self._watch("rescue", self._store.rescue(moves, foreign_hold=foreign_hold))
 
     async def get(self, email_id: str) -> Row | None:
         """See Store."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from mailculator.lifecycle import (
     FAILED_CALLBACK,
@@ -21,7 +22,8 @@ from mailculator.lifecycle import (
     move,
 )
 from mailculator.model import Email, NewEmail, Row, Status
-from mailculator.stores.base import Recorded, Store
+from mailculator.pipelines.rescue import put_back
+from mailculator.stores.base import Overdue, Recorded, Store
 from tests.support.harness import Harness
 
 LEASE = 60.0
@@ -107,6 +109,39 @@ async def bring_claimed(store: Store, status: Status) -> Email:
     previous = next(target for target, path in PATHS.items() if list(path) == before)
     await bring(store, previous)
     return await claim_one(store, last)
+
+
+class Rescue(NamedTuple):
+    """One email that a rescue has moved."""
+
+    id: str
+    origin: Status
+    to: Status
+    holder: str | None
+
+
+async def overdue(store: Store, limit: int = 100, *, foreign_hold: float = FOREIGN_HOLD) -> list[Overdue]:
+    return await store.overdue(limit, foreign_hold=foreign_hold)
+
+
+async def settle(
+    store: Store, found: Sequence[Overdue], *outcomes: Outcome, foreign_hold: float = FOREIGN_HOLD
+) -> list[Recorded]:
+    """Rescue what was found, each with its outcome."""
+    moves = [move(one.email, outcome) for one, outcome in zip(found, outcomes, strict=True)]
+    return await store.rescue(moves, foreign_hold=foreign_hold)
+
+
+async def rescue(store: Store, limit: int = 100, *, foreign_hold: float = FOREIGN_HOLD) -> list[Rescue]:
+    """Look, judge as those do who know nothing, and write; what was moved."""
+    found = await overdue(store, limit, foreign_hold=foreign_hold)
+    outcomes = await put_back(found)
+    answers = await settle(store, found, *outcomes, foreign_hold=foreign_hold)
+    return [
+        Rescue(one.email.id, one.email.status, move(one.email, outcome).to, one.holder)
+        for one, outcome, answer in zip(found, outcomes, answers, strict=True)
+        if answer is Recorded.DONE
+    ]
 
 
 async def row(store: Store, email_id: str) -> Row:

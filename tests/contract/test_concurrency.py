@@ -10,7 +10,7 @@ import pytest
 from mailculator.lifecycle import INTAKE, Invalid, Prepared, move
 from mailculator.model import Email, Status
 from mailculator.stores.base import Recorded, Store
-from tests.contract.steps import FOREIGN_HOLD, assert_gapless, claim, claim_one, enqueue, finish, row, versioned
+from tests.contract.steps import assert_gapless, claim, claim_one, enqueue, finish, rescue, row, versioned
 from tests.support.harness import Harness
 
 # An emulator that answers one request at a time makes races long, not wrong.
@@ -97,9 +97,7 @@ async def test_a_result_and_a_rescue_at_once_have_one_winner(store: Store, harne
         email = await claim_one(store)
         await harness.rewind(61)
 
-        answer, rescued = await asyncio.gather(
-            finish(store, email, Prepared("example.com")), other.rescue(10, foreign_hold=FOREIGN_HOLD)
-        )
+        answer, rescued = await asyncio.gather(finish(store, email, Prepared("example.com")), rescue(other, 10))
 
         assert (answer is Recorded.DONE) != (email.id in {one.id for one in rescued})
         await assert_gapless(store, email.id)
@@ -113,8 +111,8 @@ async def test_two_rescuers_at_once_rescue_each_row_once(store: Store, harness: 
     await claim(store)
     await harness.rewind(61)
 
-    parts = await asyncio.gather(*(each.rescue(len(ids), foreign_hold=FOREIGN_HOLD) for each in (store, other)))
-    rest = await store.rescue(len(ids), foreign_hold=FOREIGN_HOLD)
+    parts = await asyncio.gather(*(rescue(each, len(ids)) for each in (store, other)))
+    rest = await rescue(store, len(ids))
 
     assert sorted(rescued.id for part in [*parts, rest] for rescued in part) == sorted(ids)
     assert await harness.versions() == [3] * len(ids)

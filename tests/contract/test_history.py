@@ -10,7 +10,6 @@ from mailculator.lifecycle import SENDER, SENT_CALLBACK, Acknowledged, Prepared,
 from mailculator.model import Status
 from mailculator.stores.base import Store
 from tests.contract.steps import (
-    FOREIGN_HOLD,
     assert_gapless,
     bring,
     claim_one,
@@ -18,6 +17,7 @@ from tests.contract.steps import (
     epoch,
     finish,
     new_id,
+    rescue,
     row,
     versioned,
 )
@@ -46,7 +46,7 @@ async def test_a_long_life_is_gapless(store: Store, harness: Harness) -> None:
     email = await claim_one(store)
     await store.renew([email], lease=60.0)
     await harness.rewind(61)
-    await store.rescue(10, foreign_hold=FOREIGN_HOLD)
+    await rescue(store, 10)
     await finish(store, await claim_one(store), Prepared("example.com"))
     await finish(store, await claim_one(store, SENDER), Wait("relay away", delay=0.0))
     await finish(store, await claim_one(store, SENDER), Sent("250"))

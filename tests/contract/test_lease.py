@@ -9,9 +9,10 @@ import pytest
 
 from mailculator.lifecycle import FAILED_CALLBACK, INTAKE, SENDER, SENT_CALLBACK, Prepared, Retry, Sent
 from mailculator.model import Status
-from mailculator.stores.base import Recorded, Renewal, Rescue, Store
+from mailculator.stores.base import Recorded, Renewal, Store
 from tests.contract.steps import (
     FOREIGN_HOLD,
+    Rescue,
     assert_gapless,
     bring,
     bring_claimed,
@@ -20,6 +21,7 @@ from tests.contract.steps import (
     enqueue,
     finish,
     forge_next_version,
+    rescue,
     row,
 )
 from tests.support.harness import Harness
@@ -30,10 +32,6 @@ STEPS = {
     Status.CALLING_SENT_CALLBACK: Status.SENT,
     Status.CALLING_FAILED_CALLBACK: Status.FAILED,
 }
-
-
-async def rescue(store: Store, limit: int = 100, *, foreign_hold: float = FOREIGN_HOLD) -> list[Rescue]:
-    return await store.rescue(limit, foreign_hold=foreign_hold)
 
 
 def held(*ids: str) -> Renewal:

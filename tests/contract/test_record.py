@@ -26,7 +26,6 @@ from mailculator.lifecycle import (
 from mailculator.model import Status
 from mailculator.stores.base import Recorded, Store
 from tests.contract.steps import (
-    FOREIGN_HOLD,
     assert_gapless,
     bring,
     bring_claimed,
@@ -36,6 +35,7 @@ from tests.contract.steps import (
     finish,
     forge_next_version,
     new_id,
+    rescue,
     row,
     versioned,
 )
@@ -274,7 +274,7 @@ async def test_g1_a_stale_worker_cannot_finish_the_attempt_of_the_next(store: St
     await bring(store, Status.READY)
     stale = await claim_one(store, SENDER, lease=10.0)
     await harness.rewind(11)
-    assert len(await store.rescue(10, foreign_hold=FOREIGN_HOLD)) == 1
+    assert len(await rescue(store, 10)) == 1
     current = await claim_one(store, SENDER)
 
     assert await finish(store, stale, Sent("250 stale")) is Recorded.LOST
@@ -290,7 +290,7 @@ async def test_a_rescue_is_not_mistaken_for_our_own_step_back(store: Store, harn
     await enqueue(store)
     stale = await claim_one(store, lease=10.0)
     await harness.rewind(11)
-    await store.rescue(10, foreign_hold=FOREIGN_HOLD)
+    await rescue(store, 10)
 
     assert await finish(store, stale, Retry("stale", delay=0.0)) is Recorded.LOST
     await claim_one(store)

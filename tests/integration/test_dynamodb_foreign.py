@@ -28,6 +28,7 @@ from mailculator.lifecycle import (
 from mailculator.model import Email, NewEmail, Status
 from mailculator.stores.base import Recorded, Steered
 from mailculator.stores.dynamodb.control import CONTROL
+from tests.contract.steps import rescue
 from tests.support.dynamodb_bench import FOREIGN_HOLD, OUTCOMES, Bench, Opened
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import OWN, meta, now, status_record
@@ -148,7 +149,7 @@ async def test_what_one_side_gives_back_the_other_can_take(bench: Bench, older: 
     assert await opened.claim(SENDER) == []
     assert await producer.requeue(email_id, Status.PROCESSING)
     opened.time.at += 3600.0
-    await opened.store.rescue(10, foreign_hold=FOREIGN_HOLD)
+    await rescue(opened.store, 10, foreign_hold=FOREIGN_HOLD)
     (email,) = await opened.claim(SENDER)
     assert await opened.record((email, Sent("250 ok"))) == [Recorded.DONE]
     assert await older.claim(email_id, Status.CALLING_SENT_CALLBACK)
@@ -237,7 +238,7 @@ async def test_a_write_on_what_we_hold_is_seen_and_not_overwritten(
     await older.advance(email_id, Status.INVALID, "by the older one")
     assert (await opened.store.renew([email], lease=60.0)).lost == {email_id}
     assert await opened.record((email, OUTCOMES[stage.name])) == [Recorded.LOST]
-    await opened.store.rescue(10, foreign_hold=FOREIGN_HOLD)
+    await rescue(opened.store, 10, foreign_hold=FOREIGN_HOLD)
     assert opened.notices("foreign_write") == [email_id]
     found = await bench.meta(email_id)
     assert (found["Attributes"]["Latest"], found["Attributes"]["Reason"]) == (Status.INVALID, "by the older one")
@@ -297,7 +298,7 @@ async def test_our_own_work_and_the_producers_requeue_stop_nothing(bench: Bench)
             assert await replica.record(*((email, OUTCOMES[stage.name]) for email in held)) == [Recorded.LOST] * len(
                 held
             )
-            await replica.store.rescue(100, foreign_hold=FOREIGN_HOLD)
+            await rescue(replica.store, 100, foreign_hold=FOREIGN_HOLD)
         again = await _claims(replicas, stage)
         assert set(again) == stuck
         for email_id, (replica, email) in {**first, **again}.items():

@@ -17,6 +17,7 @@ from mailculator.lifecycle import (
 from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Recorded
 from mailculator.stores.dynamodb.codec import Raw
+from tests.contract.steps import rescue
 from tests.support.dynamodb_bench import FOREIGN_HOLD, OUTCOMES, Bench
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.dynamodb_records import Item, meta, now, stamp, status_record
@@ -119,7 +120,7 @@ async def assert_all_else_goes_on(bench: Bench) -> None:
     await opened.store.counts(terminal=True)
     await opened.store.page(None)
     opened.time.at += 3600.0
-    await opened.store.rescue(100, foreign_hold=FOREIGN_HOLD)
+    await rescue(opened.store, 100, foreign_hold=FOREIGN_HOLD)
     await opened.work(OUTCOMES)
 
 

@@ -29,6 +29,7 @@ from mailculator.lifecycle import (
 )
 from mailculator.model import Status
 from mailculator.stores.base import Recorded
+from tests.contract.steps import rescue
 from tests.support import dynamodb_records
 from tests.support.dynamodb_bench import FOREIGN_HOLD, OUTCOMES, Bench, Opened
 from tests.support.dynamodb_local import ENDPOINT
@@ -251,7 +252,7 @@ async def test_what_the_older_consumer_holds_is_its_for_half_an_hour(bench: Benc
     await opened.store.sweep()
     assert await opened.claim(stage) == []
     opened.time.at += 120.0
-    rescued = await opened.store.rescue(10, foreign_hold=FOREIGN_HOLD)
+    rescued = await rescue(opened.store, 10, foreign_hold=FOREIGN_HOLD)
     assert [(one.id, one.origin, one.to, one.holder) for one in rescued] == [
         (abandoned, stage.working, stage.waiting, None)
     ]

@@ -23,6 +23,7 @@ from mailculator.stores.guard import DuplicateGuard
 from mailculator.stores.mariadb import MariadbStore, open_store
 from mailculator.stores.mariadb_layout import LAYOUT
 from mailculator.stores.mariadb_pool import Session
+from tests.contract.steps import rescue
 from tests.support import mariadb
 from tests.support.clock import FakeClock
 from tests.support.dropping_proxy import DroppingProxy
@@ -474,7 +475,7 @@ async def test_whoever_is_first_an_id_in_both_stores_is_sent_once(bench: Bench, 
                 return
             if lapses:
                 laps -= 1
-                await store.rescue(500, foreign_hold=1800)
+                await rescue(store, 500, foreign_hold=1800)
                 continue
             for email in claimed:
                 if not email.duplicate_in:
@@ -550,7 +551,7 @@ async def test_a_process_that_dies_between_its_claim_and_its_look_leaves_the_loo
     await bench.other.asked.wait()
     dying.cancel()
     assert bench.owner(email_id) == "mysql"
-    assert [one.id for one in await bench.store.rescue(10, foreign_hold=1800)] == [email_id]
+    assert [one.id for one in await rescue(bench.store, 10, foreign_hold=1800)] == [email_id]
     bench.other.hangs = False
     assert (await bench.claim())[email_id].duplicate_in == "dynamodb"
 

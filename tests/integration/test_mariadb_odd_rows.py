@@ -16,6 +16,7 @@ from mailculator.model import Email, NewEmail, Row, Status
 from mailculator.stores.base import Recorded, Steered
 from mailculator.stores.mariadb import MariadbStore, open_store
 from mailculator.stores.mariadb_schema import MariadbSchema
+from tests.contract.steps import rescue
 from tests.support import mariadb
 from tests.support.older_service import DDL
 
@@ -91,6 +92,23 @@ async def test_a_result_beyond_a_columns_characters_is_written_in_ascii(latin: M
     # As after a lost reply.
     assert await latin.record(moves) == [Recorded.DONE] * 3
     assert len(await latin.claim(SENT_CALLBACK, 10, lease=60, holder="me")) == 3
+
+
+async def test_what_turns_out_sent_is_written_in_ascii_too(latin: MariadbStore) -> None:
+    """Put off for the sake of a relay's words, it would be sent again."""
+    await latin.record([lifecycle.move(email, lifecycle.Prepared("d.it")) for email in await claim(latin, 2)])
+    await latin.claim(SENDER, 10, lease=0, holder="me")
+    found = await latin.overdue(10, foreign_hold=1800)
+    moves = [
+        lifecycle.move(one.email, lifecycle.Sent(reply)) for one, reply in zip(found, ("250 ok", CYRILLIC), strict=True)
+    ]
+
+    assert await latin.rescue(moves, foreign_hold=1800) == [Recorded.DONE] * 2
+
+    lines = [(await latin.history(one.email.id))[-1] for one in found]
+    assert [(line.status, line.reason) for line in lines] == [("SENT", "250 ok"), ("SENT", ESCAPED)]
+    # As after a lost reply.
+    assert await latin.rescue(moves, foreign_hold=1800) == [Recorded.DONE] * 2
 
 
 async def test_reasons_and_errors_are_written_in_ascii_too(latin: MariadbStore) -> None:
@@ -191,10 +209,10 @@ async def test_g14_a_row_that_no_rescue_can_write_is_left_for_later(
         server, settings.mysql_database, f"ALTER TABLE emails ADD CONSTRAINT c CHECK (id <> '{odd.id}' OR version < 3)"
     )
 
-    rescued = await store.rescue(10, foreign_hold=1800)
+    rescued = await rescue(store, 10, foreign_hold=1800)
 
     assert sorted(one.id for one in rescued) == sorted(one.id for one in others)
-    assert await store.rescue(10, foreign_hold=1800) == []
+    assert await rescue(store, 10, foreign_hold=1800) == []
     stored = await row(store, odd.id)
     assert (stored.status, stored.version) == (Status.INTAKING, 2)
     assert stored.last_error == "row_corrupt: error 4025 (CONSTRAINT_FAILED)"

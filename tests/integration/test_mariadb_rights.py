@@ -16,6 +16,7 @@ from mailculator.lifecycle import INTAKE, SENDER
 from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Enqueued, Minute, Recorded, Steered
 from mailculator.stores.mariadb import MariadbStore, open_store
+from tests.contract.steps import rescue
 from tests.support import mariadb
 
 QUEUE = ("emails", "email_status_history", "mailculator_reservations", "mailculator_minutes")
@@ -81,7 +82,7 @@ async def use_every_verb(store: MariadbStore) -> None:
     invalid, parked, ready = (email.id for email in claimed)
     assert await store.release([parked], who="w", why="y") == [Steered.DONE]
     await store.claim(SENDER, 10, lease=0, holder="me")
-    assert [one.id for one in await store.rescue(10, foreign_hold=1800)] == [ready]
+    assert [one.id for one in await rescue(store, 10, foreign_hold=1800)] == [ready]
     assert await store.requeue([invalid], who="w", why="y", ttl_extension=60) == [Steered.DONE]
     again = [email for email in await store.claim(INTAKE, 10, lease=60, holder="me") if email.id == parked]
     assert await store.record([lifecycle.move(again[0], lifecycle.Invalid("bad"))]) == [Recorded.DONE]

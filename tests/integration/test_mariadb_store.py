@@ -27,6 +27,7 @@ from mailculator.stores.mariadb import MariadbStore, endpoint, open_store
 from mailculator.stores.mariadb_connection import Connection, connect
 from mailculator.stores.mariadb_errors import Lost, RowRefused
 from mailculator.stores.mariadb_pool import Pool, Session
+from tests.contract.steps import rescue
 from tests.support import mariadb
 from tests.support.dropping_proxy import DroppingProxy
 
@@ -238,6 +239,18 @@ async def test_a_row_locked_by_an_operator_holds_up_no_other_result(
     assert await recording == [Recorded.DONE] * 2
 
 
+async def test_a_row_that_somebody_has_locked_is_not_rescued_and_holds_up_no_other(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    await enqueue(store, 2)
+    await store.claim(INTAKE, 10, lease=0, holder="me")
+    locked, free = await store.overdue(10, foreign_hold=1800)
+    moves = [lifecycle.move(one.email, lifecycle.Rescued("rescued")) for one in (locked, free)]
+    with operator_holds(server, settings, locked.email.id):
+        assert await store.rescue(moves, foreign_hold=1800) == [Recorded.LOST, Recorded.DONE]
+    assert await store.rescue(moves, foreign_hold=1800) == [Recorded.DONE, Recorded.DONE]
+
+
 async def test_a_row_locked_by_an_operator_holds_up_no_other_lease(
     server: PrivateMariadb, settings: Settings, store: MariadbStore
 ) -> None:
@@ -322,7 +335,7 @@ async def test_g7_times_are_utc_on_a_server_two_hours_ahead(
     (email,) = await store.claim(INTAKE, 10, lease=60, holder="me")
     assert abs((email.created_at - datetime.now(UTC)).total_seconds()) < 60
     assert not email.expired
-    assert await store.rescue(10, foreign_hold=1800) == []
+    assert await rescue(store, 10, foreign_hold=1800) == []
     row = await store.get(email_id)
     assert row is not None
     assert row.lease_until is not None

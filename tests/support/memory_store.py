@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mailculator.errors import StoreUnavailable
-from mailculator.lifecycle import STAGE_BY_WORKING, Move, Stage
+from mailculator.lifecycle import WORKING, Move, Stage
 from mailculator.model import Email, Row, Status, StatusCount
-from mailculator.stores.base import Capabilities, Minute, Ping, Recorded, Renewal, Rescue, Spent, Survey
+from mailculator.stores.base import Capabilities, Minute, Overdue, Ping, Recorded, Renewal, Spent, Survey
 from tests.support.clock import FakeClock
 
 
@@ -120,7 +120,8 @@ class MemoryStore:
         if (now.version, now.claim_token) != (move.email.version, move.email.claim_token):
             return Recorded.LOST
         attempts = 0 if move.forward else now.attempts - (not move.counts)
-        entry.email = replace(now, status=move.to, version=now.version + 1, attempts=attempts)
+        crashes = now.crashes if move.crashes is None else move.crashes
+        entry.email = replace(now, status=move.to, version=now.version + 1, attempts=attempts, crashes=crashes)
         entry.due = self._clock.now() + move.delay
         entry.parked = move.park
         return Recorded.DONE
@@ -137,15 +138,19 @@ class MemoryStore:
         )
         return Renewal(held, frozenset(one.id for one in seen) - held)
 
-    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
+    async def overdue(self, limit: int, *, foreign_hold: float) -> list[Overdue]:
+        self._called("overdue")
+        working = [entry.email for entry in self.entries.values() if entry.email.status in WORKING]
+        return [Overdue(one, "gone", one.created_at) for one in working[:limit]]
+
+    async def rescue(self, moves: Sequence[Move], *, foreign_hold: float) -> list[Recorded]:
         self._called("rescue")
-        rescued: list[Rescue] = []
-        for entry in self.entries.values():
-            if entry.email.status in STAGE_BY_WORKING and len(rescued) < limit:
-                origin, to = entry.email.status, STAGE_BY_WORKING[entry.email.status].waiting
-                entry.email = replace(entry.email, status=to, version=entry.email.version + 1, claim_token="")
-                rescued.append(Rescue(entry.email.id, origin, to, "gone"))
-        return rescued
+        answers = [self._apply(move) for move in moves]
+        for move, answer in zip(moves, answers, strict=True):
+            if answer is Recorded.DONE:
+                entry = self.entries[move.email.id]
+                entry.email = replace(entry.email, claim_token="")
+        return answers
 
     async def purge(self, limit: int) -> int:
         self._called("purge")

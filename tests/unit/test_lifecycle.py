@@ -18,8 +18,10 @@ RETRY = lifecycle.Retry("later", 5.0)
 WAIT = lifecycle.Wait("away", 1.0)
 RELEASE = lifecycle.Release("stopping")
 PARK = lifecycle.Park("given up")
+RESCUED = lifecycle.Rescued("rescued: the lease of me expired")
+CRASHED = lifecycle.Rescued("rescued: it died of it", crashed=True, error="outcome\nunknown")
 
-BACK: tuple[Outcome, ...] = (RETRY, WAIT, RELEASE, PARK)
+BACK: tuple[Outcome, ...] = (RETRY, WAIT, RELEASE, PARK, RESCUED, CRASHED)
 
 
 def leads(back: Status, forward: dict[Outcome, Status]) -> dict[Outcome, Status]:
@@ -54,12 +56,31 @@ def test_every_status_is_waiting_working_or_terminal() -> None:
 def test_only_failures_tell_the_producer_a_reason() -> None:
     held = email("a", Status.PROCESSING)
     assert lifecycle.move(held, FAILED).reason == "why"
-    assert [lifecycle.move(held, outcome).reason for outcome in (SENT, *BACK)] == [None] * 5
+    assert [lifecycle.move(held, outcome).reason for outcome in (SENT, *BACK)] == [None] * 7
 
 
 def test_what_counts_as_a_try() -> None:
     held = email("a", Status.PROCESSING)
-    assert [lifecycle.move(held, outcome).counts for outcome in BACK] == [True, False, False, True]
+    assert [lifecycle.move(held, outcome).counts for outcome in BACK] == [True, False, False, True, True, True]
+
+
+def test_a_rescue_is_due_at_once_and_ages_no_mail() -> None:
+    for outcome in (RESCUED, CRASHED):
+        moved = lifecycle.move(email("a", Status.PROCESSING), outcome)
+        assert (moved.delay, moved.failing, moved.park, moved.reason) == (0.0, False, False, None)
+
+
+def test_a_rescue_keeps_the_last_error_unless_it_knows_of_another() -> None:
+    held = email("a", Status.PROCESSING, last_error="451 later")
+    assert [lifecycle.move(held, outcome).error for outcome in (RESCUED, CRASHED)] == [None, "outcome unknown"]
+
+
+def test_whatever_ends_a_try_ends_the_count_of_crashes() -> None:
+    held = email("a", Status.PROCESSING, crashes=2)
+    ended: tuple[Outcome, ...] = (SENT, FAILED, INVALID, RETRY, WAIT, PARK)
+    assert [lifecycle.move(held, outcome).crashes for outcome in ended] == [0] * 6
+    assert [lifecycle.move(held, outcome).crashes for outcome in (RELEASE, RESCUED)] == [None, None]
+    assert lifecycle.move(held, CRASHED).crashes == 3
 
 
 def test_a_relay_that_is_away_ages_no_mail_but_a_callback_does() -> None:

@@ -14,7 +14,7 @@ from mailculator.stores.dynamodb.record import Record, stamp
 
 _ABSENT = object()
 LEASE = (layout.LEASE_UNTIL, layout.LEASE_FOR)
-TRIES = (layout.ATTEMPTS, layout.FAILING_SINCE, layout.LAST_ERROR)
+TRIES = (layout.ATTEMPTS, layout.FAILING_SINCE, layout.LAST_ERROR, layout.CRASHES)
 WORK = (layout.WORK_KEY, layout.DUE_AT)
 
 

@@ -147,6 +147,7 @@ class Record:
             due_at=self.time(layout.DUE_AT) or self.updated_at,
             lease_until=self.time(layout.LEASE_UNTIL),
             reached_at=self.time(layout.REACHED_AT),
+            crashes=int(get(layout.CRASHES) or 0),
         )
 
     def email(self, at: float, *, duplicate_in: str | None) -> Email:
@@ -170,6 +171,7 @@ class Record:
             last_error=self.item.get(layout.LAST_ERROR),
             expires_in=expires_in,
             duplicate_in=duplicate_in,
+            crashes=int(self.item.get(layout.CRASHES) or 0),
         )
 
 
@@ -222,6 +224,7 @@ _OURS: Mapping[str, tuple[Callable[[Value], bool], str]] = MappingProxyType(
                 layout.LEASE_FOR,
                 layout.DUE_AT,
                 layout.GENERATION,
+                layout.CRASHES,
                 layout.FAILING_SINCE,
                 layout.REACHED_AT,
                 layout.EXPIRES,

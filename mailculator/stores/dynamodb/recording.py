@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from mailculator.errors import StoreError, StoreRejected
 from mailculator.lifecycle import Move
@@ -36,18 +36,7 @@ class Recording:
 
     async def record(self, moves: Sequence[Move]) -> list[Recorded]:
         """See Store."""
-        groups: dict[str, list[int]] = {}
-        for position, move in enumerate(moves):
-            groups.setdefault(move.email.id, []).append(position)
-        answers = [Recorded.LOST] * len(moves)
-
-        async def one(positions: list[int]) -> None:
-            for position in positions:
-                answers[position] = await self._record(moves[position])
-
-        # All are tried before an error is told: what was written is recognised when it is asked for again.
-        sound(await each(list(groups.values()), one))
-        return answers
+        return await in_turn(moves, self._record)
 
     async def _record(self, move: Move) -> Recorded:
         try:
@@ -68,7 +57,7 @@ class Recording:
                 _, after = await self._session.table.update(OP, writes.record(move, at=at))
         except Refused as refused:
             return await self._refused(move, refused.item, at)
-        await self._written(move, after)
+        await self.written(move, after)
         return Recorded.DONE
 
     async def _refused(self, move: Move, item: Item | None, at: float) -> Recorded:
@@ -79,7 +68,7 @@ class Recording:
         record = parse(item)
         if _is_written(move, record):
             self._session.notice("own_write_recognised", record.id)
-            await self._written(move, item)
+            await self.written(move, item)
             return Recorded.DONE
         if not record.in_step:
             self._reconciler.meet(record.id)
@@ -95,7 +84,7 @@ class Recording:
         except Refused as refused:
             known = parse(refused.item) if refused.item else None
             return Recorded.DONE if known is not None and _is_written(move, known) else Recorded.LOST
-        await self._written(move, after)
+        await self.written(move, after)
         return Recorded.DONE
 
     async def _give_back(self, move: Move, at: float) -> Item:
@@ -110,7 +99,8 @@ class Recording:
         await self._session.table.transact(OP, update, peer.locks(record), before=record.item)
         return update.change.apply(record.item)
 
-    async def _written(self, move: Move, after: Item) -> None:
+    async def written(self, move: Move, after: Item) -> None:
+        """What follows from a result that is on record; `after` is the record with it."""
         version = move.email.version + 1
         self._index.wrote(move.email.id, version)
         self._sightings.forget(move.email.id)
@@ -154,9 +144,31 @@ def _is_written(move: Move, record: Record) -> bool:
     A rescue may have taken the record to the same place; its note, and until the next claim the token, tell it apart.
     """
     after = move.email.version + 1
+    if not is_told(move, record):
+        return False
+    return record.version > after or (record.version == after and record.token == move.email.claim_token)
+
+
+def is_told(move: Move, record: Record) -> bool:
+    """Whether the history has this move, or one that looks the same."""
+    after = move.email.version + 1
     sought = history.entry(history.line(after, move.to, 0.0, move.note))
     assert sought is not None  # noqa: S101  # a line of ours can be read
     there = [line for line in record.lines if line.version == after]
-    if not any((line.status, line.reason) == (sought.status, sought.reason) for line in there):
-        return False
-    return record.version > after or (record.version == after and record.token == move.email.claim_token)
+    return any((line.status, line.reason) == (sought.status, sought.reason) for line in there)
+
+
+async def in_turn(moves: Sequence[Move], write: Callable[[Move], Awaitable[Recorded]]) -> list[Recorded]:
+    """Write many at once, those of one email one after the other. Errors: the first StoreError."""
+    groups: dict[str, list[int]] = {}
+    for position, move in enumerate(moves):
+        groups.setdefault(move.email.id, []).append(position)
+    answers = [Recorded.LOST] * len(moves)
+
+    async def one(positions: list[int]) -> None:
+        for position in positions:
+            answers[position] = await write(moves[position])
+
+    # All are tried before an error is told: what was written is recognised when it is asked for again.
+    sound(await each(list(groups.values()), one))
+    return answers

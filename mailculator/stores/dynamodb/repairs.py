@@ -1,8 +1,8 @@
-"""Writes upon a record as it was read: what is put right, given back, or steered by an operator."""
+"""Writes upon a record as it was read: what is put right, put off, or steered by an operator."""
 
 from __future__ import annotations
 
-from mailculator.lifecycle import REQUEUES, STAGE_BY_WORKING
+from mailculator.lifecycle import REQUEUES
 from mailculator.model import Status
 from mailculator.stores.dynamodb import history, layout
 from mailculator.stores.dynamodb.draft import LEASE, TRIES, WORK, Draft, by_image, milliseconds
@@ -59,18 +59,6 @@ def index_again(image: Record, *, at: float) -> Update:
     return by_image(image, draft)
 
 
-def step_back(image: Record, *, at: float, note: str) -> Update:
-    """Give back what a dead holder left. The token goes, so that nothing the holder still writes can match."""
-    draft = Draft()
-    stage = STAGE_BY_WORKING[image.status]
-    draft.move(stage.waiting, at)
-    draft.log(image.version + 1, stage.waiting, at, note, image)
-    draft.stage(stage, image.id, at)
-    draft.sets |= {layout.VERSION: image.version + 1, layout.TOKEN: layout.new_token()}
-    draft.removes |= {*LEASE, *(() if image.ours else TRIES)}
-    return by_image(image, draft)
-
-
 def postpone(image: Record, *, at: float, hold: float, why: str) -> Update:
     """Leave a working record that cannot be moved for later, with the reason, so that it crowds nobody out."""
     draft = Draft()
@@ -124,5 +112,5 @@ def release(image: Record, *, at: float, note: str) -> Update:
     draft.touch(at)
     draft.sets[layout.TOKEN] = layout.new_token()
     draft.log(None, image.status, at, note, image)
-    draft.removes |= {layout.PARKED, layout.ATTEMPTS, layout.FAILING_SINCE}
+    draft.removes |= {layout.PARKED, layout.ATTEMPTS, layout.FAILING_SINCE, layout.CRASHES}
     return by_image(image, draft)

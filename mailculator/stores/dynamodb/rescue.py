@@ -1,17 +1,24 @@
-"""Putting back what dead holders left."""
+"""Finding what dead holders left, and writing down what became of it."""
 
 from __future__ import annotations
 
-from mailculator.lifecycle import STAGE_BY_WORKING, STAGES, WORKING, clean
-from mailculator.stores.base import Rescue
-from mailculator.stores.dynamodb import layout, peer, repairs
+import contextlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mailculator.errors import StoreRejected
+from mailculator.lifecycle import STAGES, WORKING, Move
+from mailculator.stores.base import Overdue, Recorded
+from mailculator.stores.dynamodb import layout, peer, repairs, writes
 from mailculator.stores.dynamodb.control import Control
 from mailculator.stores.dynamodb.index import entries
 from mailculator.stores.dynamodb.reconcile import Reconciler
 from mailculator.stores.dynamodb.record import Poisoned, Record, parse
+from mailculator.stores.dynamodb.recording import Recording, in_turn, is_told
 from mailculator.stores.dynamodb.session import Session, each, sound
 from mailculator.stores.dynamodb.sightings import Claim, Sightings, claim_of
 from mailculator.stores.dynamodb.table import Refused
+from mailculator.stores.rescue_name import RescueNames
 
 OP = "rescue"
 LOOK_EVERY = 10.0
@@ -23,13 +30,23 @@ _WORKING = frozenset(str(status) for status in WORKING)
 
 
 class Rescuer:
-    """Watches what is held, and gives back what stood unchanged for too long."""
+    """Watches what is held, and moves on what stood unchanged for too long."""
 
-    def __init__(self, session: Session, *, control: Control, reconciler: Reconciler, sightings: Sightings) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        control: Control,
+        reconciler: Reconciler,
+        recording: Recording,
+        sightings: Sightings,
+    ) -> None:
         self._session = session
         self._control = control
         self._reconciler = reconciler
+        self._recording = recording
         self._sightings = sightings
+        self._names = RescueNames()
 
     async def observe(self, *, within: float = 0.0) -> None:
         """See every record that is held.
@@ -48,18 +65,18 @@ class Rescuer:
             self._sightings.see(entry)
         self._sightings.looked_through(key, {entry[layout.ID] for entry in held})
 
-    async def rescue(self, limit: int, foreign_hold: float) -> list[Rescue]:
+    async def overdue(self, limit: int, foreign_hold: float) -> list[Overdue]:
         """See Store."""
         await self.observe(within=LOOK_EVERY)
         for email_id in self._reconciler.out_of_step():
             await self._bring_in(email_id)
         expired = self._sightings.expired(foreign_hold / FOREIGN_LOOKS)
-        rescued: list[Rescue] = []
-        while expired and len(rescued) < limit:
-            part, expired = expired[: limit - len(rescued)], expired[limit - len(rescued) :]
-            answers = await each(part, lambda one: self._rescue(one[0], one[1], foreign_hold))
-            rescued += [one for one in sound(answers) if one is not None]
-        return rescued
+        found: list[Overdue] = []
+        while expired and len(found) < limit:
+            part, expired = expired[: limit - len(found)], expired[limit - len(found) :]
+            answers = await each(part, lambda one: self._look(one[0], one[1], foreign_hold))
+            found += [one for one in sound(answers) if one is not None]
+        return found
 
     async def _bring_in(self, email_id: str) -> None:
         item = await self._session.table.get(OP, layout.meta_key(email_id))
@@ -69,50 +86,100 @@ class Rescuer:
         except Poisoned as error:
             await self._control.poisoned(error)
 
-    async def _rescue(self, email_id: str, claim: Claim, foreign_hold: float) -> Rescue | None:
+    async def _look(self, email_id: str, claim: Claim, foreign_hold: float) -> Overdue | None:
         item = await self._session.table.get(OP, layout.meta_key(email_id))
         if item is None:
             self._sightings.forget(email_id)
             return None
         try:
-            return await self._judge(parse(item), claim, foreign_hold)
+            record = parse(item)
+            if not await self._is_overdue(record, claim, foreign_hold):
+                return None
         except Poisoned as error:
-            self._sightings.look_later(email_id)
-            await self._control.poisoned(error)
+            await self._leave(error)
             return None
+        if record.oddity is not None:
+            await self._postpone(record, record.oddity, foreign_hold)
+            return None
+        return self._overdue(record)
 
-    async def _judge(self, record: Record, claim: Claim, foreign_hold: float) -> Rescue | None:
-        self._sightings.look_later(record.id)
+    async def _is_overdue(self, record: Record, claim: Claim, foreign_hold: float) -> bool:
+        """Whether a record stands as it was seen for the length of its lease. Errors: StoreError; Poisoned."""
         if not record.in_step:
+            self._sightings.look_later(record.id)
             await self._reconciler.bring_in(record)
-            return None
+            return False
         if record.status not in WORKING:
             self._sightings.forget(record.id)
-            return None
+            return False
         if claim_of(record.item) != claim:
             # The index was behind: it has been renewed, or taken anew.
             self._sightings.see(record.item)
-            return None
+            return False
         age = self._session.now() - record.updated_at.timestamp()
         if not record.ours and age <= foreign_hold:
-            return None
-        return await self._put_back(record, foreign_hold)
+            self._sightings.look_later(record.id)
+            return False
+        return True
 
-    async def _put_back(self, record: Record, foreign_hold: float) -> Rescue | None:
-        at = self._session.now()
+    def _overdue(self, record: Record) -> Overdue:
+        email = record.email(self._session.now(), duplicate_in=None)
+        if not record.ours:
+            # Another program brought it there: the tries in it are an earlier stage's.
+            email = replace(email, attempts=0, failing_for=0.0, last_error=None, crashes=0)
+        claimed = [line.created_at for line in record.lines if line.version == record.version]
+        holder = record.item.get(layout.LEASE_BY) if record.ours else None
+        return Overdue(email, holder, claimed[0] if claimed else record.created_at)
+
+    async def _leave(self, error: Poisoned) -> None:
+        self._sightings.look_later(error.email_id)
+        await self._control.poisoned(error)
+
+    async def _postpone(self, record: Record, why: str, foreign_hold: float) -> None:
+        self._sightings.look_later(record.id)
+        hold = max(foreign_hold, LEAST_POSTPONED)
+        with contextlib.suppress(Refused):  # it has changed: somebody lives
+            await self._session.table.update(OP, repairs.postpone(record, at=self._session.now(), hold=hold, why=why))
+
+    async def rescue(self, moves: Sequence[Move], foreign_hold: float) -> list[Recorded]:
+        """See Store."""
+        return await in_turn(moves, lambda move: self._rescue(move, foreign_hold))
+
+    async def _rescue(self, move: Move, foreign_hold: float) -> Recorded:
+        email_id = move.email.id
+        item = await self._session.table.get(OP, layout.meta_key(email_id))
         try:
-            if record.oddity is not None:
-                hold = max(foreign_hold, LEAST_POSTPONED)
-                await self._session.table.update(OP, repairs.postpone(record, at=at, hold=hold, why=record.oddity))
-                return None
-            holder = record.item.get(layout.LEASE_BY) if record.ours else None
-            note = f"rescued: the lease of {holder} expired" if holder else "rescued: no sign of its holder"
-            update = repairs.step_back(record, at=at, note=clean(note))
-            if self._session.peer or not record.ours:
+            if item is not None:
+                return await self._write(move, parse(item), foreign_hold)
+            self._sightings.forget(email_id)
+        except Poisoned as error:
+            await self._leave(error)
+        except StoreRejected as rejected:
+            # It must not be the first in every round.
+            self._sightings.look_later(email_id)
+            await self._control.blame(email_id, rejected)
+        return Recorded.LOST
+
+    async def _write(self, move: Move, record: Record, foreign_hold: float) -> Recorded:
+        email, name = move.email, self._names.of(move.email)
+        if (record.version, record.token) == (email.version + 1, name) and is_told(move, record):
+            # An earlier call wrote it, and its reply was lost.
+            await self._recording.written(move, record.item)
+            return Recorded.DONE
+        claim = self._sightings.still_expired(email.id, foreign_hold / FOREIGN_LOOKS)
+        stands = (record.status, record.version, record.token or "") == (email.status, email.version, email.claim_token)
+        if claim is None or not stands or not await self._is_overdue(record, claim, foreign_hold):
+            return Recorded.LOST
+        if record.oddity is not None:
+            return Recorded.LOST  # the next look puts it off
+        update = writes.rescue(move, record, at=self._session.now(), name=name)
+        try:
+            if not move.forward and (self._session.peer or not record.ours):
                 await self._session.table.transact(OP, update, peer.locks(record), before=record.item)
+                after = update.change.apply(record.item)
             else:
-                await self._session.table.update(OP, update)
+                _, after = await self._session.table.update(OP, update)
         except Refused:
-            return None  # it has changed: somebody lives
-        self._sightings.forget(record.id)
-        return Rescue(record.id, record.status, STAGE_BY_WORKING[record.status].waiting, holder)
+            return Recorded.LOST  # it has changed: somebody lives
+        await self._recording.written(move, after)
+        return Recorded.DONE

@@ -86,13 +86,21 @@ class Sightings:
 
     def expired(self, foreign_look: float) -> list[tuple[str, Claim]]:
         """Claims that stood unchanged for their lease, the longest first; of another program, for `foreign_look`."""
-        now = self._monotonic()
         found = [
             (one.since, email_id, one.claim)
             for email_id, one in self._seen.items()
-            if now - one.since >= (foreign_look if one.claim.lease is None else one.claim.lease)
+            if self._has_expired(one, foreign_look)
         ]
         return [(email_id, claim) for _, email_id, claim in sorted(found, key=lambda one: one[:2])]
+
+    def still_expired(self, email_id: str, foreign_look: float) -> Claim | None:
+        """The claim that `expired` tells of this email; None where it would tell of none."""
+        known = self._seen.get(email_id)
+        return known.claim if known is not None and self._has_expired(known, foreign_look) else None
+
+    def _has_expired(self, one: _Seen, foreign_look: float) -> bool:
+        stands_for = foreign_look if one.claim.lease is None else one.claim.lease
+        return self._monotonic() - one.since >= stands_for
 
     def look_later(self, email_id: str) -> None:
         """Count from now on again."""

@@ -17,10 +17,10 @@ from mailculator.stores.base import (
     Capabilities,
     Enqueued,
     Minute,
+    Overdue,
     Ping,
     Recorded,
     Renewal,
-    Rescue,
     Spent,
     Steered,
     Survey,
@@ -137,7 +137,9 @@ class DynamodbStore:
         self._inbox = inbox = Inbox(session, control, reconciler, index)
         self._claimer = Claimer(session, control=control, reconciler=reconciler, index=index, inbox=inbox, guard=guard)
         self._recording = Recording(session, control=control, reconciler=reconciler, index=index, sightings=sightings)
-        self._rescuer = Rescuer(session, control=control, reconciler=reconciler, sightings=sightings)
+        self._rescuer = Rescuer(
+            session, control=control, reconciler=reconciler, recording=self._recording, sightings=sightings
+        )
         self._steering = Steering(session, reconciler)
         self._sweeper = Sweeper(
             session, control=control, reconciler=reconciler, index=index, inbox=inbox, every=sweep_every, scale=scale
@@ -188,12 +190,16 @@ class DynamodbStore:
         """See Store."""
         return await self._recording.renew(emails, lease=lease)
 
-    async def rescue(self, limit: int, *, foreign_hold: float) -> list[Rescue]:
+    async def overdue(self, limit: int, *, foreign_hold: float) -> list[Overdue]:
         """See Store."""
-        return await self._rescuer.rescue(limit, foreign_hold)
+        return await self._rescuer.overdue(limit, foreign_hold)
+
+    async def rescue(self, moves: Sequence[Move], *, foreign_hold: float) -> list[Recorded]:
+        """See Store."""
+        return await self._rescuer.rescue(moves, foreign_hold)
 
     async def observe(self) -> None:
-        """See what is held, as every rescue does first. Errors: StoreError."""
+        """See what is held, as every look for what is overdue does first. Errors: StoreError."""
         await self._rescuer.observe()
 
     async def get(self, email_id: str) -> Row | None:

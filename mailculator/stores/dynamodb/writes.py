@@ -13,7 +13,7 @@ from mailculator.lifecycle import INTAKE, SENDER, STAMPS_REACHED, Move, Stage
 from mailculator.model import Email, NewEmail, Status
 from mailculator.stores.dynamodb import history, layout
 from mailculator.stores.dynamodb.codec import Item
-from mailculator.stores.dynamodb.draft import LEASE, TRIES, WORK, Draft, due_at, milliseconds
+from mailculator.stores.dynamodb.draft import LEASE, TRIES, WORK, Draft, by_image, due_at, milliseconds
 from mailculator.stores.dynamodb.expression import Update, Where
 from mailculator.stores.dynamodb.record import HIGHEST, Record, stamp
 
@@ -146,8 +146,30 @@ def renew(email: Email, *, lease: float, at: float) -> Update:
 
 def record(move: Move, *, at: float, image: Record | None = None) -> Update:
     """Write a result down."""
-    email, draft = move.email, Draft()
-    version = email.version + 1
+    email, draft = move.email, _moved(move, at, image)
+    return Update(layout.meta_key(email.id), draft.done(), as_claimed(email) & _fits(email.version, image))
+
+
+def rescue(move: Move, image: Record, *, at: float, name: str) -> Update:
+    """Write down what became of an email whose holder is gone, upon its record as it was read.
+
+    Arguments:
+        name: what goes into the record in the place of the token, so that nothing the holder still writes can match.
+    """
+    draft = _moved(move, at, image)
+    draft.sets[layout.TOKEN] = name
+    if not move.forward and not image.ours:
+        # Another program brought it there: its tries are an earlier stage's, and were mostly cleared when it was met.
+        draft.removes |= set(TRIES)
+    stage = layout.stage_of(move.to)
+    if stage is not None and not move.forward and not move.park and not move.delay:
+        draft.stage(stage, image.id, at)
+    return by_image(image, draft)
+
+
+def _moved(move: Move, at: float, image: Record | None) -> Draft:
+    draft = Draft()
+    version = move.email.version + 1
     draft.move(move.to, at)
     draft.log(version, move.to, at, move.note, image)
     draft.sets[layout.VERSION] = version
@@ -156,11 +178,15 @@ def record(move: Move, *, at: float, image: Record | None = None) -> Update:
         draft.sets["Attributes.Reason"] = history.clip(move.reason, layout.REASON_BYTES)
     if move.domain is not None:
         draft.sets[layout.DOMAIN] = history.clip(move.domain, 255)
+    if move.crashes:
+        draft.sets[layout.CRASHES] = move.crashes
+    elif move.crashes is not None:
+        draft.removes.add(layout.CRASHES)
     if move.forward:
         _forward(draft, move, at)
     else:
         _back(draft, move, at)
-    return Update(layout.meta_key(email.id), draft.done(), as_claimed(email) & _fits(email.version, image))
+    return draft
 
 
 def _forward(draft: Draft, move: Move, at: float) -> None:

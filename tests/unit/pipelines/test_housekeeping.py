@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import cast
 
 import pytest
 
+from mailculator import lifecycle
 from mailculator.errors import StoreUnavailable
 from mailculator.events import Rescued, StoreCalled
+from mailculator.lifecycle import Outcome
 from mailculator.model import Status, StatusCount
 from mailculator.pipelines.housekeeping import RESCUE_BATCH, Housekeeper
-from mailculator.stores.base import Ping, Store
+from mailculator.pipelines.rescue import Judge, put_back
+from mailculator.stores.base import Overdue, Ping, Store
 from mailculator.stores.watched import WatchedStore
 from mailculator.timing import Timing
 from tests.support.clock import FakeClock
 from tests.support.events import Recording
-from tests.support.memory_store import MemoryStore
+from tests.support.memory_store import MemoryStore, email
 
 TIMING = Timing()
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, judge: Judge = put_back) -> None:
         self.clock = FakeClock()
         self.seen = Recording()
         self.store = MemoryStore(self.clock)
@@ -39,6 +44,7 @@ class Bench:
             wake=self.woken.append,
             on_ping=self.pings.append,
             on_counts=self.counted.append,
+            judge=judge,
         )
 
 
@@ -50,6 +56,84 @@ async def test_rescue_goes_on_until_nothing_is_left_and_wakes_who_can_work_on_it
     assert bench.store.statuses() == [Status.READY] * (RESCUE_BATCH + 5)
     assert len(bench.seen.of(Rescued)) == RESCUE_BATCH + 5
     assert bench.woken[0] is Status.READY
+
+
+async def test_a_judge_decides_what_becomes_of_each() -> None:
+    verdicts: dict[str, Outcome] = {
+        "back": lifecycle.Rescued("nothing is known"),
+        "crashed": lifecycle.Rescued("it died of it", crashed=True),
+        "parked": lifecycle.Park("outcome unknown"),
+        "sent": lifecycle.Sent("250 ok"),
+    }
+
+    async def judge(found: Sequence[Overdue]) -> list[Outcome]:
+        assert {one.holder for one in found} == {"gone"}
+        return [verdicts[one.email.id] for one in found]
+
+    bench = Bench(judge)
+    bench.store.add(*verdicts, status=Status.PROCESSING)
+    await bench.clock.advance(TIMING.renew_every)
+    await bench.keeper.rescue()
+
+    entries = bench.store.entries
+    assert {name: entry.email.status for name, entry in entries.items()} == {
+        "back": Status.READY,
+        "crashed": Status.READY,
+        "parked": Status.READY,
+        "sent": Status.SENT,
+    }
+    assert [name for name, entry in entries.items() if entry.parked] == ["parked"]
+    assert [entry.email.crashes for entry in entries.values()] == [0, 1, 0, 0]
+    assert [(one.email_id, one.to) for one in bench.seen.of(Rescued)] == [
+        (name, entry.email.status) for name, entry in entries.items()
+    ]
+    assert set(bench.woken) == {Status.READY, Status.SENT}
+
+
+async def test_what_its_holder_has_written_meanwhile_is_no_rescue() -> None:
+    async def judge(found: Sequence[Overdue]) -> list[Outcome]:
+        bench.store.steal("a")
+        return await put_back(found)
+
+    bench = Bench(judge)
+    bench.store.add("a", "b", status=Status.PROCESSING)
+    await bench.clock.advance(TIMING.renew_every)
+    await bench.keeper.rescue()
+    assert [one.email_id for one in bench.seen.of(Rescued)] == ["b"]
+    assert bench.woken == [Status.READY]
+
+
+async def test_a_full_batch_that_nobody_could_write_waits_for_the_next_round() -> None:
+    async def judge(found: Sequence[Overdue]) -> list[Outcome]:
+        for one in found:
+            bench.store.steal(one.email.id)
+        return await put_back(found)
+
+    bench = Bench(judge)
+    bench.store.add(*(f"e{n:03}" for n in range(RESCUE_BATCH)), status=Status.PROCESSING)
+    await bench.clock.advance(TIMING.renew_every)
+    await bench.keeper.rescue()
+    assert bench.store.calls["overdue"] == 1
+    assert bench.seen.of(Rescued) == []
+
+
+async def test_where_nothing_is_overdue_nobody_is_asked() -> None:
+    async def judge(found: Sequence[Overdue]) -> list[Outcome]:
+        raise AssertionError(found)
+
+    bench = Bench(judge)
+    bench.store.add("a", status=Status.READY)
+    await bench.clock.advance(TIMING.renew_every)
+    await bench.keeper.rescue()
+    assert "rescue" not in bench.store.calls
+
+
+async def test_who_knows_nothing_puts_back_and_says_whose_it_was() -> None:
+    found = [Overdue(email("a", Status.PROCESSING), holder, SINCE) for holder in ("mailer-1", None)]
+    assert await put_back(found) == [
+        lifecycle.Rescued("rescued: the lease of mailer-1 expired"),
+        lifecycle.Rescued("rescued: no sign of its holder"),
+    ]
 
 
 async def test_after_an_outage_living_holders_have_a_renewal_to_write_their_results_down() -> None:

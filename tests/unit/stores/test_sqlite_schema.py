@@ -10,6 +10,7 @@ import pytest
 
 from mailculator.errors import SchemaError, StoreRejected
 from mailculator.stores.schema_files import schema_files
+from mailculator.stores.sqlite import open_queue
 from mailculator.stores.sqlite_schema import SqliteSchema
 
 NAMES = tuple(file.name for file in schema_files("sqlite"))
@@ -55,11 +56,21 @@ async def test_two_at_once_take_turns(path: Path) -> None:
     assert sorted(results) == [(), (), (), NAMES]
 
 
-async def test_the_file_may_be_applied_by_hand_any_number_of_times(path: Path) -> None:
+COLUMN = "0003_crashes"
+"""SQLite adds no column only where it is missing, so this file says no when it is run again."""
+
+
+async def test_the_files_may_be_applied_by_hand_any_number_of_times(path: Path) -> None:
     path.parent.mkdir()
     connection = sqlite3.connect(path)
-    for _ in range(3):
-        for file in schema_files("sqlite"):
+    for file in schema_files("sqlite"):
+        connection.executescript(file.sql)
+    for file in schema_files("sqlite"):
+        if file.name == COLUMN:
+            with pytest.raises(sqlite3.OperationalError, match="duplicate column name: crashes"):
+                connection.executescript(file.sql)
+            connection.rollback()
+        else:
             connection.executescript(file.sql)
     connection.execute("INSERT INTO emails (id, status) VALUES ('a', 'ACCEPTED')")
     connection.commit()
@@ -70,6 +81,25 @@ async def test_the_file_may_be_applied_by_hand_any_number_of_times(path: Path) -
 
     assert (state.applied, state.pending, state.differences, state.refusal) == (NAMES, (), (), None)
     assert run(path, "SELECT count(*) FROM emails") == [(1,)]
+
+
+async def test_a_file_of_before_the_count_of_crashes_is_refused_and_then_brought_there(path: Path) -> None:
+    path.parent.mkdir()
+    connection = sqlite3.connect(path)
+    for file in schema_files("sqlite"):
+        if file.name < COLUMN:
+            connection.executescript(file.sql)
+    connection.execute("INSERT INTO emails (id, status) VALUES ('a', 'ACCEPTED')")
+    connection.commit()
+    connection.close()
+    schema = SqliteSchema(path)
+    with pytest.raises(SchemaError, match=r"lacks 0003_crashes; run: mailculator schema apply"):
+        await open_queue(path, service=True)
+
+    assert await schema.apply(lambda _: None) == (COLUMN,)
+
+    assert run(path, "SELECT crashes FROM emails") == [(0,)]
+    assert (await schema.state()).refusal is None
 
 
 async def test_by_hand_again_does_not_lower_what_a_later_file_raised(path: Path) -> None:

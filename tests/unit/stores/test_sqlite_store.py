@@ -222,7 +222,7 @@ async def test_results_that_come_together_are_committed_together(path: Path) -> 
     await store.close()
 
 
-async def test_an_id_that_is_no_text_is_parked_and_not_claimed_for_ever(path: Path) -> None:
+async def test_an_id_that_is_no_text_is_neither_claimed_nor_rescued_for_ever(path: Path) -> None:
     """It would be handed out under another id, under which no result of it could be written down."""
     store = await open_queue(path, service=True)
     with sqlite3.connect(path) as connection:
@@ -233,12 +233,14 @@ async def test_an_id_that_is_no_text_is_parked_and_not_claimed_for_ever(path: Pa
 
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE emails SET updated_at = 0")
-    assert [one.to for one in await store.rescue(10, foreign_hold=1800)] == [Status.ACCEPTED]
+    assert await store.overdue(10, foreign_hold=1800) == []
     connection.close()
     assert await claimed(store) == []
 
-    parked = await store.page(parked=True)
-    assert [email.last_error for email in parked] == ["row_corrupt: the id is no UTF-8 text"] * 2
+    (parked,) = await store.page(parked=True)
+    (held,) = [email for email in await store.page(Status.INTAKING) if email.last_error]
+    assert {parked.last_error, held.last_error} == {"row_corrupt: the id is no UTF-8 text"}
+    assert held.lease_until is not None
     await store.close()
 
 
@@ -254,7 +256,7 @@ async def test_a_version_at_the_end_of_all_numbers_stops_no_verb(path: Path, ver
     connection.close()
 
     assert await claimed(store) == ["good"]
-    assert await store.rescue(10, foreign_hold=60) == []
+    assert await store.overdue(10, foreign_hold=60) == []
     assert await store.requeue(["INVALID"], who="w", why="y", ttl_extension=1.0) == [Steered.NOT_APPLICABLE]
     assert {email.version for email in await store.page() if email.id != "good"} == {version}
     await store.close()
