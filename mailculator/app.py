@@ -1,8 +1,7 @@
-"""Composition and lifetime: the only file that sees concrete classes.
+"""Composition and lifetime: with `equipment` the only file that sees concrete classes.
 
-Everything is built from Settings here, and runs with a crew per store, so that one store's outage leaves the other's
-pipelines running. What stores share is shared here too: the relay's connections, the callback client, the breakers,
-the rate, and the memory for messages.
+Everything is built from Settings here and in `equipment`, which has what stores share, and runs with a crew per store,
+so that one store's outage leaves the other's pipelines running.
 """
 
 from __future__ import annotations
@@ -15,46 +14,28 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from mailculator import __version__, config_checks, lifecycle
+from mailculator import __version__, config_checks
 from mailculator.clock import Clock, SystemClock
 from mailculator.config import Settings
 from mailculator.cutover.watch import Watch
+from mailculator.equipment import Equipment
 from mailculator.errors import ConfigError, StoreError
-from mailculator.events import Lifetime, Observer, RateChanged, StoreCalled, fan_out
+from mailculator.events import Lifetime, Observer, StoreCalled, fan_out
 from mailculator.metrics import MetricsObserver
 from mailculator.model import Status, StatusCount
 from mailculator.notes import GUARD, STORES
-from mailculator.pipelines.base import Pipeline
-from mailculator.pipelines.breaker import Breaker
-from mailculator.pipelines.budget import ByteBudget
-from mailculator.pipelines.callback import Callback
 from mailculator.pipelines.crew import Crew, Memory
-from mailculator.pipelines.intake import Intake
 from mailculator.pipelines.minutes import MINUTE
 from mailculator.pipelines.runner import Pace
-from mailculator.pipelines.sender import Sender
-from mailculator.pipelines.threads import Threads
-from mailculator.pipelines.watchdog import Watchdog
 from mailculator.stores import guard, registry
 from mailculator.stores.base import Ping
 from mailculator.stores.guard import DuplicateGuard
 from mailculator.stores.watched import WatchedStore
-from mailculator.transport.callback_format import callback_format
-from mailculator.transport.rate import Rate
-from mailculator.transport.relay_settings import relay_settings
-from mailculator.transport.smtp import SmtpRelay
-from mailculator.transport.webhook import WebhookClient, callback_settings
 from mailculator.web import server
 from mailculator.web.health import Health, Limits
 
 ABORT_SHARE = 0.2
 """The part of the time to stop that is kept for writing down how far interrupted work came; 5 seconds at the most."""
-
-
-LEAST_SILENCE = 5.0
-"""Seconds for which a loop may stand still however short leases are: a machine may just be busy."""
-FILE_THREADS = 16
-"""Threads that look at files for intake, and as many for the sender."""
 
 
 class Service:
@@ -83,13 +64,8 @@ class Service:
         self._stopping = asyncio.Event()
         self._died = False
         self._refusal: ConfigError | None = None
-        self._relay = SmtpRelay(relay_settings(settings), self._timing)
-        self._webhook = WebhookClient(callback_settings(settings))
-        self._format = callback_format(settings)
-        self._budget = ByteBudget(settings.memory_limit)
-        self._rate = Rate(settings.smtp_rate, on_change=self._paced)
-        self._metrics.watch_rate(lambda: self._rate.limit)
-        self._breakers = {name: self._breaker(name) for name in ("relay", "callback", "share")}
+        self._equipment = Equipment(settings, observer=self._observer, clock=self._clock, rng=self._rng)
+        self._metrics.watch_rate(lambda: self._equipment.rate.limit)
         self._guard = _guard(settings, self._stores, self._observer, self._clock)
         self._watch = Watch(
             self._stores,
@@ -100,11 +76,6 @@ class Service:
             utc=_utc,
             tell=self._metrics.cutover.show,
         )
-        self._threads = {
-            stage.name: Threads(FILE_THREADS, stage.name) for stage in (lifecycle.INTAKE, lifecycle.SENDER)
-        }
-
-        self._watchdog = Watchdog(self._timing.lease, busiest=[threads.busiest for threads in self._threads.values()])
 
     def stop(self) -> None:
         """Drain: claim nothing more, give back what has not begun, finish what has, then end `run`."""
@@ -113,41 +84,28 @@ class Service:
     async def run(self) -> int:
         """Until `stop`. Returns the exit code: 0, or 1 when a pipeline's loop had died.
 
-        Errors: ConfigError when the health port is taken, or when a store's schema refuses this version.
+        Errors: ConfigError when the health port is taken, the journal's directory cannot be used, or a store's schema
+        refuses this version.
         """
         web, port = await server.start(self._health, self._registry, port=self._settings.http_port)
-        self._watchdog.start()
-        beating = asyncio.create_task(self._beat(), name="beat")
         try:
+            await self._equipment.open()
             self._tell("started", version=__version__, stores=",".join(self._stores), http_port=port)
             await self._work()
-            await self._relay.close()
-            await self._webhook.close()
         finally:
-            for threads in self._threads.values():
-                threads.close()
+            await self._equipment.close()
             await web.cleanup()
-            beating.cancel()
-            self._watchdog.stop()
         self._tell("stopped")
         if self._refusal is not None:
             raise self._refusal
         return 1 if self._died else 0
-
-    async def _beat(self) -> None:
-        """A loop that turns says so, to the end: what hangs while it stops would hang for ever."""
-        never = asyncio.Event()
-        while True:
-            self._watchdog.beat()
-            await self._clock.wait(never, self._watchdog.every)
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
             work = [group.create_task(self._serve(name), name=name) for name in self._stores]
             await self._stopping.wait()
             self._tell("stopping")
-            for breaker in self._breakers.values():
-                breaker.halt()
+            self._equipment.halt()
             for crew in self._crews:
                 crew.stop()
             grace = self._settings.shutdown_grace
@@ -202,12 +160,15 @@ class Service:
         settings = self._settings
         crew = Crew(
             store,
-            self._pipelines(),
+            self._equipment.pipelines(name),
             pace=Pace(settings.replica, self._interval(name), settings.batch_size),
             timing=self._timing,
             clock=self._clock,
             rng=self._rng,
             observer=self._observer,
+            marks=self._equipment.marks,
+            solitude=self._equipment.solitude,
+            judge=self._equipment.judge(name),
             memory=Memory(
                 notes=self._notes,
                 on_learned=partial(self._watch.learned, name),
@@ -233,59 +194,8 @@ class Service:
 
     def _notes(self) -> dict[str, str]:
         """What a minute says beside the counts. Open breakers explain a store that does not drain."""
-        away = {name: "away" for name, breaker in self._breakers.items() if breaker.is_open}
         guarded = "on" if self._settings.duplicate_guard else "off"
-        return {STORES: ",".join(self._stores), GUARD: guarded, **away}
-
-    def _pipelines(self) -> list[Pipeline]:
-        settings, timing, rng = self._settings, self._timing, self._rng
-        sender = Sender(
-            settings,
-            timing,
-            relay=self._relay,
-            breaker=self._breakers["relay"],
-            share=self._breakers["share"],
-            threads=self._threads[lifecycle.SENDER.name],
-            rate=self._rate.take,
-            slowed=self._rate.slowed,
-            budget=self._budget,
-            clock=self._clock,
-            rng=rng,
-            observer=self._observer,
-            concurrency=settings.smtp_connections,
-        )
-        callbacks = [
-            Callback(
-                stage,
-                timing,
-                client=self._webhook,
-                wording=self._format,
-                breaker=self._breakers["callback"],
-                clock=self._clock,
-                rng=rng,
-                observer=self._observer,
-                concurrency=settings.callback_connections,
-            )
-            for stage in (lifecycle.SENT_CALLBACK, lifecycle.FAILED_CALLBACK)
-        ]
-        intake = Intake(
-            settings,
-            timing,
-            share=self._breakers["share"],
-            threads=self._threads[lifecycle.INTAKE.name],
-            rng=rng,
-            concurrency=FILE_THREADS,
-        )
-        return [intake, sender, *callbacks]
-
-    def _breaker(self, name: str) -> Breaker:
-        return Breaker(
-            name,
-            observer=self._observer,
-            clock=self._clock,
-            probe_every=self._timing.probe_every,
-            probe_hold=self._timing.probe_hold,
-        )
+        return {STORES: ",".join(self._stores), GUARD: guarded, **self._equipment.away()}
 
     def _pinged(self, name: str, ping: Ping | None) -> None:
         if ping is None:
@@ -296,9 +206,6 @@ class Service:
     def _counted(self, name: str, counts: Mapping[Status, StatusCount]) -> None:
         self._metrics.set_counts(name, counts)
         self._watch.counted(name, counts)
-
-    def _paced(self, per_second: float, reason: str) -> None:
-        self._observer(RateChanged(per_second, reason))
 
     def _mourn(self) -> None:
         self._died = True

@@ -23,7 +23,7 @@ from mailculator.timing import Timing
 
 Need = Literal["store", "mysql", "sqlite", "dynamodb", "smtp", "callback", "paths"]
 """What a command uses: `store` is at least one enabled store and each enabled one complete; `mysql`, `sqlite` and
-`dynamodb` are that store, enabled or not; `paths` are the directories of attachments and EML files."""
+`dynamodb` are that store, enabled or not; `paths` are the directories of attachments, EML files and the journal."""
 
 EVERYTHING: frozenset[Need] = frozenset({"store", "smtp", "callback", "paths"})
 """What `run` and `check` need."""

@@ -167,6 +167,11 @@ def _callback(settings: Settings) -> Iterator[Problem]:
         yield Problem("MAILCULATOR_CALLBACK_SECRET", f"cannot be used: {error}")
 
 
+def _journal(settings: Settings) -> Iterator[Problem]:
+    if settings.journal_dir.exists() and not settings.journal_dir.is_dir():
+        yield Problem("MAILCULATOR_JOURNAL_DIR", f"must name a directory (got '{settings.journal_dir}')")
+
+
 def _paths(settings: Settings) -> Iterator[Problem]:
     yield from _directory("ATTACHMENTS_BASE_PATH", settings.attachments_base_path)
     yield from _directory("EML_STORAGE_PATH", settings.eml_storage_path)
@@ -186,7 +191,7 @@ _CHECKS: Mapping[Need, tuple[Check, ...]] = MappingProxyType(
         "dynamodb": (_dynamodb,),
         "smtp": (_smtp,),
         "callback": (_callback,),
-        "paths": (_paths,),
+        "paths": (_paths, _journal),
     }
 )
 

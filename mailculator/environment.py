@@ -26,7 +26,6 @@ RESERVED: Mapping[str, str] = MappingProxyType(
     {
         "MAILCULATOR_ADMIN_PORT": "The operators' page and its API.",
         "MAILCULATOR_ADMIN_TOKEN": "Token of the page; also MAILCULATOR_ADMIN_TOKEN_FILE.",
-        "MAILCULATOR_JOURNAL_DIR": "The send journal.",
     }
 )
 """Names that mean something in this family of programs but nothing in this version: accepted, and not read."""

@@ -59,13 +59,18 @@ class ClaimLost:
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """A working row whose holder let its lease expire went one step back."""
+    """A working row whose holder let its lease expire was moved to where it belongs by what is known of it.
+
+    Arguments:
+        outcome: rescued (one step back), sent, failed, unknown, …
+    """
 
     store: str
     email_id: str
     origin: Status
     to: Status
     holder: str | None
+    outcome: str = "rescued"
 
 
 @dataclass(frozen=True, slots=True)

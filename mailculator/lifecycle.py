@@ -18,6 +18,8 @@ from types import MappingProxyType
 
 from mailculator.model import Email, Status
 
+UNKNOWN = "outcome unknown"
+"""How the errors and reasons of such mail begin, in every store."""
 REASON_LIMIT = 1000
 """Characters of a reason that are kept; what a relay or a callback says beyond that tells nobody anything."""
 
@@ -164,7 +166,21 @@ class Rescued:
 
 Back = Retry | Wait | Release | Park | Rescued
 """What leads one step back, to be worked on again."""
-Outcome = Prepared | Invalid | Sent | Failed | Acknowledged | Back
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The message left, and the relay's answer never came: it may have the mail, or not.
+
+    Arguments:
+        then: what follows from that, by the operator's policy.
+    """
+
+    then: Back | Failed
+
+
+_Known = Prepared | Invalid | Sent | Failed | Acknowledged | Back
+Outcome = _Known | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +225,8 @@ def move(email: Email, outcome: Outcome) -> Move:
     Errors: ValueError when the outcome does not exist at the email's stage; that is a bug of a pipeline.
     """
     stage = STAGE_BY_WORKING[email.status]
+    if isinstance(outcome, Unknown):
+        outcome = outcome.then
     result = _move(stage, email, outcome)
     stays = isinstance(outcome, Back)
     if result.to not in MOVES[email.status] or stays == result.forward:
@@ -216,7 +234,7 @@ def move(email: Email, outcome: Outcome) -> Move:
     return result
 
 
-def _move(stage: Stage, email: Email, outcome: Outcome) -> Move:
+def _move(stage: Stage, email: Email, outcome: _Known) -> Move:
     match outcome:
         case Prepared(domain=domain, note=note):
             return Move(email, Status.READY, note, domain=domain)
@@ -249,6 +267,11 @@ def _step_back(stage: Stage, email: Email, outcome: Back) -> Move:
         case Rescued(note=note, crashed=crashed, error=error):
             crashes = email.crashes + 1 if crashed else None
             return Move(email, back, clean(note), error=None if error is None else clean(error), crashes=crashes)
+
+
+def says_unknown(reason: str | None) -> bool:
+    """Whether an error or a reason tells of a try whose outcome nobody knows: the relay may have that mail."""
+    return reason is not None and reason.startswith(UNKNOWN)
 
 
 def clean(text: str) -> str:

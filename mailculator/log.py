@@ -48,7 +48,7 @@ _MULTILINE = frozenset({"traceback", "exception"})
 _KNOWN_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 
 _LEVELS: Mapping[str, int] = MappingProxyType(
-    {"failed": logging.WARNING, "invalid": logging.WARNING, "park": logging.WARNING}
+    {"failed": logging.WARNING, "invalid": logging.WARNING, "park": logging.WARNING, "unknown": logging.WARNING}
 )
 """Outcomes that somebody may have to act on; every other one is daily business."""
 
@@ -252,7 +252,9 @@ class LogObserver:
             case ClaimLost():
                 self._line(logging.WARNING, "mail.claim_lost", event, "email_id", "store", "pipeline", "outcome")
             case Rescued():
-                self._line(logging.WARNING, "mail.rescued", event, "email_id", "store", "origin", "to", "holder")
+                self._line(
+                    logging.WARNING, "mail.rescued", event, "email_id", "store", "origin", "to", "holder", "outcome"
+                )
             case Purged(count=count) if count:
                 self._line(logging.INFO, "mail.purged", event, "store", "count")
             case SmtpAttempted():

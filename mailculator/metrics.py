@@ -39,7 +39,7 @@ _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0
 _ATTEMPT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
 _DELIVERY = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
-_BACKWARD = frozenset({"retry", "wait", "release", "park"})
+_BACKWARD = frozenset({"retry", "wait", "release", "park", "unknown"})
 _STAGES = {stage.name: stage for stage in STAGES}
 
 M = TypeVar("M", bound=MetricWrapperBase)
@@ -206,8 +206,9 @@ class MetricsObserver:
                 self._breakers[(name,)].set(int(is_open))
             case RateChanged(reason=reason):
                 self._paced(reason)
-            case Rescued(store=store, origin=origin, to=to):
+            case Rescued(store=store, origin=origin, to=to, outcome=outcome):
                 self._leases_expired[(store,)].inc()
+                self._unknown.inc(outcome == "unknown")
                 self._transitions[store, origin.value, to.value].inc()
             case ClaimLost(store=store, pipeline=pipeline):
                 self._claims_lost[store, pipeline].inc()

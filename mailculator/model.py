@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -33,11 +33,13 @@ class Lease:
     Arguments:
         expires_at: monotonic seconds; counted from before the claim was asked for, so it never outlives the store's.
         clock: the monotonic clock it is compared with.
+        refresh: renews it if its last renewal is overdue; never fails, but it may be lost or old as before afterwards.
     """
 
     expires_at: float
     clock: Callable[[], float]
     lost: bool = False
+    refresh: Callable[[], Awaitable[None]] | None = None
 
     def holds(self, margin: float = 0.0) -> bool:
         """Whether it is still ours for `margin` more seconds."""

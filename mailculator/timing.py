@@ -29,6 +29,8 @@ class Timing:
         payload_give_up: a payload that never appears is INVALID this long after the first look (and five looks).
         probe_every: pause between two probes of an open breaker.
         probe_hold: how long one email serves as the probe before another takes its turn.
+        journal_patience: how long a mark waits for the journal's disk.
+        solitude: how long mail that a process may have died of waits for the others to end by themselves.
         not_ready_pause: pause between the tries that a callback's 409 asks for.
         store_backoff: pause after a store that was away, and between tries to write a result down.
     """
@@ -56,6 +58,8 @@ class Timing:
     payload_give_up: float = 600.0
     probe_every: float = 5.0
     probe_hold: float = 15.0
+    journal_patience: float = 10.0
+    solitude: float = 30.0
     not_ready_pause: float = 5.0
     store_backoff: Backoff = Backoff(base=0.2, cap=5.0)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import socket
 import ssl
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -49,7 +51,8 @@ async def check(*, as_json: bool) -> int:
     # All at once: one that does not answer takes its time, and three would take it one after the other.
     async with asyncio.TaskGroup() as group:
         stores = [group.create_task(_store(settings, name)) for name in registry.enabled(settings)]
-        peers = [group.create_task(_relay(settings)), group.create_task(_callback(settings))]
+        journal = asyncio.to_thread(_journal, settings.journal_dir)
+        peers = [group.create_task(one) for one in (_relay(settings), _callback(settings), journal)]
     findings += [found for task in stores for found in task.result()]
     findings += [task.result() for task in peers]
     if as_json:
@@ -131,6 +134,22 @@ async def _callback(settings: Settings) -> Finding:
     except OSError as error:
         return Finding("callback", "down", f"{where}: {error.strerror or error}")
     return Finding("callback", "ok", f"{where} can be reached, {url.scheme}; nothing was posted")
+
+
+def _journal(directory: Path) -> Finding:
+    """Write a file where the journal is kept, and take it away again."""
+    if not directory.exists():
+        if directory.is_absolute() and not directory.parent.is_dir():
+            return Finding("journal", "config", f"MAILCULATOR_JOURNAL_DIR: {directory.parent} is not there")
+        return Finding("journal", "ok", f"{directory} will be made")
+    try:
+        with tempfile.TemporaryFile(dir=directory) as probe:
+            probe.write(b"mailculator check")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return Finding("journal", "down", f"{directory}: {error.strerror or error}")
+    return Finding("journal", "ok", f"{directory} takes writes")
 
 
 async def _reach(host: str, port: int, *, ca_file: Path | None, secure: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mailculator.cli import output
+from mailculator.cli import listing, output
 from mailculator.cli.service import Json
 from mailculator.cli.stores import StoreName, StoreOption, load, load_one, opened
 
@@ -46,6 +46,9 @@ def list_(
         str, typer.Option(help="Only this status, as sent or CALLING-SENT-CALLBACK.", metavar="STATUS")
     ] = "",
     parked: Annotated[bool, typer.Option("--parked", help="Only what is set aside.")] = False,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Only mail that the relay may have: its reply was lost.")
+    ] = False,
     after: Annotated[
         str, typer.Option(help="Only ids behind this one: the last of the page before.", metavar="ID")
     ] = "",
@@ -54,7 +57,8 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List emails in the order of their ids, page by page."""
-    output.run(_list(store, _status(status), parked=parked, after=after, limit=limit, as_json=as_json))
+    wanted = listing.Wanted(_status(status), parked, unknown, after, limit)
+    output.run(_list(store, wanted, as_json=as_json))
 
 
 @application.command("show")
@@ -125,17 +129,15 @@ async def _summary(store: StoreName | None, *, as_json: bool) -> None:
     output.table(("store", "status", "emails", "parked", "oldest due for"), rows)
 
 
-async def _list(
-    store: StoreName | None, status: Status | None, *, parked: bool, after: str, limit: int, as_json: bool
-) -> None:
+async def _list(store: StoreName | None, wanted: listing.Wanted, *, as_json: bool) -> None:
     settings, name = load_one(store)
     async with opened(settings, name) as queue:
-        rows = await queue.page(status, parked=parked or None, after=after or None, limit=limit)
+        rows = await listing.rows(queue, wanted)
     if as_json:
         output.document([_row(row) for row in rows])
         return
     if not rows:
-        print("no such emails" if status or parked or after else "no emails")
+        print("no such emails" if wanted.narrow else "no emails")
         return
     output.table(
         ("id", "status", "tries", "updated", "last error or reason"),
@@ -150,7 +152,7 @@ async def _list(
             for row in rows
         ],
     )
-    if len(rows) == limit:
+    if len(rows) == wanted.limit:
         print(output.clean(f"next page: --after {rows[-1].id}"), file=sys.stderr)
 
 

@@ -140,6 +140,7 @@ async def _set_up(options: Options, directory: Path, stack: AsyncExitStack) -> S
         message_id_domain="example.com",
         callback_url=f"http://127.0.0.1:{receiver.port}/callback",
         attachments_base_path=attachments,
+        journal_dir=directory / "journal",
         http_port=0,
         time_scale=TIME_SCALE,
         log_format="json",

@@ -51,6 +51,11 @@ class Key:
     version: int
 
 
+def claim_key(store: str, token: str) -> Key:
+    """What a claim itself is marked as, before anything else of what it took: its token, and no version."""
+    return Key(store, token, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What the relay said after the final dot.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ RETENTION = 14 * 86400.0
 RETRY_EVERY = 5.0
 PATIENCE = 10.0
 
+_PASSING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ETIMEDOUT})
+"""What passes by itself or by an operator's hand, without another directory."""
 _POSITIVE = re.compile(r"2\d\d(?!\d)", re.ASCII)
 
 
@@ -108,11 +111,18 @@ class Journal:
         self._trimmer: ThreadPoolExecutor | None = None
 
     async def open(self) -> None:
-        """Open the first segment and make it durable. Errors: JournalBroken, naming the directory."""
+        """Open the first segment and make it durable.
+
+        A disk that is full or fails is no error but `trouble`, from which the journal recovers as from any other.
+
+        Errors: JournalBroken where the directory cannot be made or written to.
+        """
         self._scribe = Scribe(self._segments, on_written=self._settle, on_started=self._has_started)
         self._trimmer = ThreadPoolExecutor(1, thread_name_prefix="journal-trim")
         failure = await self._start_segment(self._scribe)
-        if failure is not None:
+        if isinstance(failure, OSError) and failure.errno in _PASSING:
+            self._break(self._scribe, failure)
+        elif failure is not None:
             await self.close()
             raise JournalBroken(self._directory, f"cannot be opened: {words(failure)}") from failure
 
@@ -217,10 +227,17 @@ class Journal:
                 waiter.future.set_result(None)
             else:
                 waiter.future.set_exception(self._broken(failure))
-        if breaks:
-            if self._scribe is not None and (self._mender is None or self._mender.done()):
-                self._mender = asyncio.create_task(self._mend(self._scribe), name="journal-mender")
-            self._on_change(self.trouble)
+        if breaks and self._scribe is not None and failure is not None:
+            self._break(self._scribe, failure)
+
+    def _break(self, scribe: Scribe, failure: Exception) -> None:
+        """Say so, and see to it that it is tried again."""
+        if self._since is None:
+            self._since = self._wall()
+            self.trouble = self._describe(failure)
+        if self._mender is None or self._mender.done():
+            self._mender = asyncio.create_task(self._mend(scribe), name="journal-mender")
+        self._on_change(self.trouble)
 
     def _broken(self, failure: Exception) -> JournalBroken:
         # What gathered while the segment broke failed for the same reason, whatever it met itself.

@@ -10,6 +10,8 @@ from mailculator.clock import Clock
 from mailculator.events import BreakerChanged, Observer
 from mailculator.lifecycle import Outcome
 
+THRESHOLD = 5
+
 
 class Breaker:
     """Counts failures in a row; shared by every pipeline that depends on the same thing.
@@ -23,6 +25,7 @@ class Breaker:
         probe_every: seconds between two tries of the probe.
         probe_hold: seconds after which the probe is given back and another email takes its turn.
         threshold: failures in a row that open it.
+        probes: False where no email need be tried to find out that it works again: somebody else calls `succeeded`.
     """
 
     def __init__(
@@ -33,7 +36,8 @@ class Breaker:
         clock: Clock,
         probe_every: float,
         probe_hold: float,
-        threshold: int = 5,
+        threshold: int = THRESHOLD,
+        probes: bool = True,
     ) -> None:
         self.name = name
         self.is_open = False
@@ -42,6 +46,7 @@ class Breaker:
         self._probe_every = probe_every
         self._probe_hold = probe_hold
         self._threshold = threshold
+        self._probes = probes
         self._failures = 0
         self._probing = False
         self._halted = asyncio.Event()
@@ -68,10 +73,10 @@ class Breaker:
             self._tell()
 
     def admits(self, room: int) -> int:
-        """How many of `room` emails may be claimed: all while closed; while open one, and only if nobody probes."""
+        """How many of `room` emails may be claimed: all while closed; while open one, the next probe, if any."""
         if not self.is_open:
             return room
-        return 0 if self._probing else min(room, 1)
+        return 0 if self._probing or not self._probes else min(room, 1)
 
     def halt(self) -> None:
         """The process stops: a probe ends with what it has."""

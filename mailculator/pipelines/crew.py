@@ -13,13 +13,16 @@ from typing import Any
 
 from mailculator.clock import Clock
 from mailculator.events import Observer, PipelineFailed, fan_out
+from mailculator.journal.base import Marks
 from mailculator.model import Status, StatusCount
 from mailculator.notes import HELD
 from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.housekeeping import Housekeeper
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.minutes import MINUTE, Learned, MinuteKeeper, Sources, Tally
+from mailculator.pipelines.rescue import Judge
 from mailculator.pipelines.runner import Pace, Runner
+from mailculator.pipelines.solitude import Solitude
 from mailculator.stores.base import Ping
 from mailculator.stores.watched import WatchedStore
 from mailculator.timing import Timing
@@ -46,6 +49,8 @@ class Crew:
     """Runs a store's pipelines side by side until it is stopped.
 
     Arguments:
+        marks, solitude: as for Runner.
+        judge: as for Housekeeper.
         memory: how the minutes of the store are kept.
         on_ping, on_counts: as for Housekeeper.
         on_death: called when one of the loops ended though nobody had stopped it: a bug, already reported.
@@ -61,6 +66,9 @@ class Crew:
         clock: Clock,
         rng: random.Random,
         observer: Observer,
+        marks: Marks,
+        solitude: Solitude,
+        judge: Judge,
         memory: Memory,
         on_ping: Callable[[Ping | None], None],
         on_counts: Callable[[Mapping[Status, StatusCount]], None],
@@ -79,6 +87,8 @@ class Crew:
                 pace=pace,
                 timing=timing,
                 keeper=self._keeper,
+                marks=marks,
+                solitude=solitude,
                 clock=clock,
                 rng=rng,
                 observer=observer,
@@ -98,6 +108,7 @@ class Crew:
             on_counts=on_counts,
             count_every=store.capabilities.count_every * memory.minute / MINUTE,
             replica=pace.holder,
+            judge=judge,
         )
         self._minutes = MinuteKeeper(
             store,

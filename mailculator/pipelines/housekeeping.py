@@ -142,9 +142,10 @@ class Housekeeper:
         outcomes = await self._judge(found)
         moves = [lifecycle.move(one.email, outcome) for one, outcome in zip(found, outcomes, strict=True)]
         answers = await self._store.rescue(moves, foreign_hold=self._timing.foreign_hold)
-        for one, move, answer in zip(found, moves, answers, strict=True):
+        for one, outcome, move, answer in zip(found, outcomes, moves, answers, strict=True):
             if answer is Recorded.DONE:
-                self._observer(Rescued(self._store.name, one.email.id, one.email.status, move.to, one.holder))
+                name = type(outcome).__name__.lower()
+                self._observer(Rescued(self._store.name, one.email.id, one.email.status, move.to, one.holder, name))
                 self._wake(move.to)
         return answers.count(Recorded.DONE)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
@@ -25,6 +27,7 @@ class Keeper:
         self._clock = clock
         self._held: dict[str, tuple[Email, Callable[[], None]]] = {}
         self._stop = asyncio.Event()
+        self._renewing = asyncio.Lock()
 
     def hold(self, email: Email, asked_at: float, on_lost: Callable[[], None]) -> Email:
         """Keep a fresh claim alive until `drop`. Returns the email with its lease.
@@ -34,6 +37,7 @@ class Keeper:
             on_lost: called once when a renewal finds that the claim is not ours any more.
         """
         lease = Lease(asked_at + self._timing.lease, self._clock.now)
+        lease.refresh = partial(self._refresh, lease)
         expires_at = None if email.expires_in is None else asked_at + email.expires_in
         held = replace(email, lease=lease, expires_at=expires_at)
         self._held[email.id] = (held, on_lost)
@@ -59,6 +63,14 @@ class Keeper:
             except StoreError:
                 # Reported by the store's watcher. Leases run out while we wait, so ask again soon.
                 pause = min(self._timing.renew_every, self._timing.store_backoff.cap)
+
+    async def _refresh(self, lease: Lease) -> None:
+        """Renew now what should have been renewed by now. Whoever else asks meanwhile is served by the same renewal."""
+        async with self._renewing:
+            if lease.holds(self._timing.lease - self._timing.renew_every):
+                return
+            with contextlib.suppress(StoreError):  # reported by the store's watcher; the lease is as old as it is
+                await self.renew()
 
     async def renew(self) -> None:
         """Renew everything that is held, once. Errors: StoreError; what was held stays held."""

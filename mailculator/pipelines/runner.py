@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
 from mailculator.events import Claimed, Observer, PipelineFailed
+from mailculator.journal.base import Marks
+from mailculator.journal.errors import JournalBroken
+from mailculator.journal.marks import Key, claim_key
 from mailculator.lifecycle import Outcome, Release, Retry
 from mailculator.model import Email, Status
 from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.recorder import Recorder
+from mailculator.pipelines.solitude import Solitude
 from mailculator.stores.base import Store
 from mailculator.timing import Timing
 
@@ -45,6 +50,8 @@ class Runner:
     the process stops or the breaker opens.
 
     Arguments:
+        marks: the journal: what has begun and not ended when the process dies may be what it died of.
+        solitude: of the whole process; an email that one may have died of is handled alone.
         wake: told the waiting status that an email of ours has reached.
         on_death: told what ended the loop, if it was not `stop`; `run` goes on until what has begun is on record.
     """
@@ -57,6 +64,8 @@ class Runner:
         pace: Pace,
         timing: Timing,
         keeper: Keeper,
+        marks: Marks,
+        solitude: Solitude,
         clock: Clock,
         rng: random.Random,
         observer: Observer,
@@ -71,6 +80,8 @@ class Runner:
         self._pace = pace
         self._timing = timing
         self._keeper = keeper
+        self._marks = marks
+        self._solitude = solitude
         self._clock = clock
         self._rng = rng
         self._observer = observer
@@ -168,8 +179,11 @@ class Runner:
             return 0
         room = min(2 * limit - self.in_flight, self._pace.batch)
         if self._away():
-            room = 0 if self.in_flight else min(breaker.admits(room) for breaker in self._pipeline.breakers)
+            room = 0 if self.in_flight else self._admitted(room)
         return room
+
+    def _admitted(self, room: int) -> int:
+        return min(breaker.admits(room) for breaker in self._pipeline.breakers)
 
     def _away(self) -> str:
         """What an open breaker says is away; "" when all is there."""
@@ -185,6 +199,7 @@ class Runner:
             self._look = True
             return False
         self._failures = 0
+        await self._mark_claim(emails)
         now = self._clock.now()
         for email in emails:
             lost = partial(self._lost, (email.id, email.claim_token))
@@ -193,10 +208,16 @@ class Runner:
         self._observer(Claimed(self._store.name, self.stage.name, len(emails), now - asked_at))
         return len(emails) == room
 
+    async def _mark_claim(self, emails: Sequence[Email]) -> None:
+        """Whatever is marked of these comes after this: who looks for it need look no further back."""
+        for token in {email.claim_token for email in emails}:
+            with contextlib.suppress(JournalBroken):
+                await self._marks.begin(claim_key(self._store.name, token))
+
     def _begin(self) -> None:
         # A claim may come back after the stop: none of it begins.
         while self._ahead and len(self._tasks) < self._pipeline.concurrency and not self._halt.is_set():
-            if self._tasks and (away := self._away()):
+            if (away := self._away()) and (self._tasks or not self._admitted(1)):
                 self._give_back(f"the {away} is away")
                 return
             email, claimed_at = self._ahead.popleft()
@@ -218,10 +239,18 @@ class Runner:
         self._news.set()
 
     async def _handle(self, email: Email) -> Outcome:
-        try:
-            return await self._pipeline.handle(email)
-        except Exception as error:  # a bug must cost one email one try, not the others their service
-            return self._bug(email, error)
+        company = self._solitude.alone() if email.crashes else self._solitude.among_others()
+        async with company:
+            key = Key(self._store.name, email.id, email.version)
+            # Nothing but sending depends on the journal: without a mark a crash is not counted, and that is all.
+            with contextlib.suppress(JournalBroken):
+                await self._marks.begin(key)
+            try:
+                return await self._pipeline.handle(email)
+            except Exception as error:  # a bug must cost one email one try, not the others their service
+                return self._bug(email, error)
+            finally:
+                self._marks.end(key)
 
     def _bug(self, email: Email, error: Exception) -> Outcome:
         text = f"internal error: {type(error).__name__}"

@@ -20,20 +20,21 @@ from mailculator.errors import (
     TransportError,
 )
 from mailculator.events import Observer, SmtpAttempted
+from mailculator.journal.base import Marks
+from mailculator.journal.marks import Key
 from mailculator.lifecycle import Failed, Invalid, Outcome, Park, Release, Retry, Sent, Wait
 from mailculator.model import Email
 from mailculator.payload import Payload
 from mailculator.pipelines import files
+from mailculator.pipelines.attempt import Attempt
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.threads import Threads
+from mailculator.pipelines.unknown import Policy, decide, remember
 from mailculator.retry import spread
 from mailculator.throttling import asks_for_less
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope, Relay
-
-UNKNOWN = "outcome unknown"
-"""How the reasons begin that say: the message left, and the relay's answer never came."""
 
 FROM_RCPT_ON = frozenset({"rcpt", "data", "body"})
 """Phases in which the relay knows which mail it is about."""
@@ -51,7 +52,10 @@ class Sender:
     """The pipeline READY → SENT or FAILED.
 
     Arguments:
+        store: the name of the store whose mail it sends.
         relay: shared by every store's sender, like `breaker` (the relay's), `rate` and `budget`.
+        journal: the journal's breaker; while it cannot be written nothing is sent.
+        marks: the journal.
         share: the breaker of the file system that payloads lie on, shared with intake.
         threads: where files are read and messages rendered.
         rate: awaited before each try, so that no more leave in a second than the operator and the relay allow.
@@ -66,9 +70,12 @@ class Sender:
         settings: Settings,
         timing: Timing,
         *,
+        store: str,
         relay: Relay,
         breaker: Breaker,
         share: Breaker,
+        journal: Breaker,
+        marks: Marks,
         threads: Threads,
         rate: Callable[[], Awaitable[None]],
         slowed: Callable[[str], None],
@@ -78,10 +85,13 @@ class Sender:
         observer: Observer,
         concurrency: int,
     ) -> None:
-        self.breakers: tuple[Breaker, ...] = (breaker, share)
+        self.breakers: tuple[Breaker, ...] = (breaker, share, journal)
         self.concurrency = concurrency
+        self._store = store
         self._guard = breaker
         self._share = share
+        self._marks = marks
+        self._policy = Policy(settings.outcome_unknown)
         self._threads = threads
         self._settings = settings
         self._timing = timing
@@ -167,35 +177,43 @@ class Sender:
 
     async def _attempt(self, email: Email, outgoing: Outgoing) -> Outcome:
         started = self._clock.now()
-        left = False
-
-        def is_ours() -> bool:
-            return email.lease is None or email.lease.holds(self._timing.lease_margin)
-
-        async def leaves() -> bool:
-            nonlocal left
-            left = is_ours()
-            return left
-
-        async def answered(_code: int, _text: str) -> None:
-            """Nothing yet to write down."""
-
+        key = Key(self._store, email.id, email.version)
+        attempt = Attempt(email, key, self._marks, self._timing.lease_margin)
         try:
-            reply = await self._relay.send(
-                outgoing.envelope, outgoing.content, before_data=is_ours, before_dot=leaves, after_reply=answered
+            await self._relay.send(
+                outgoing.envelope,
+                outgoing.content,
+                before_data=attempt.is_ours,
+                before_dot=attempt.may_leave,
+                after_reply=attempt.replied,
             )
         except TransportError as error:
             return self._explain(email, error, started)
         except LeaseLapsed:
+            if attempt.broken is not None:
+                return Wait(remember(email, str(attempt.broken)), spread(self._timing.wait, self._rng))
             return Release("the lease ran out before the message left")
         except asyncio.CancelledError:
-            if left:
-                self._tell("lost", 0, started)
-                return self._resend(email, f"{UNKNOWN}: interrupted while the relay's answer was awaited")
-            raise
+            if not attempt.left:
+                raise
+            return self._interrupted(email, attempt, started)
+        return self._sent(attempt, started)
+
+    def _sent(self, attempt: Attempt, started: float) -> Outcome:
         self._guard.succeeded()
         self._tell("sent", 250, started)
-        return Sent(reply)
+        return Sent(attempt.answer)
+
+    def _interrupted(self, email: Email, attempt: Attempt, started: float) -> Outcome:
+        """Cancelled when the mail had left; the reply may have come all the same, and been marked."""
+        if attempt.reply is not None:
+            code, text = attempt.reply
+            if code // 100 == 2:
+                return self._sent(attempt, started)
+            refused = RelayRefused if code // 100 == 5 else RelayDeferred
+            return self._explain(email, refused("body", text, code), started)
+        self._tell("lost", 0, started)
+        return self._resend(email, "interrupted while the relay's answer was awaited")
 
     def _explain(self, email: Email, error: TransportError, started: float) -> Outcome:
         throttled = asks_for_less(error.code, error.detail, phase=error.phase)
@@ -210,7 +228,7 @@ class Sender:
                 # Not this mail's doing: it waits its turn, and no try of it is used up.
                 self._guard.succeeded()
                 self._tell("throttled", error.code, started)
-                return Wait(_remember(email, str(error)), spread(self._timing.relay_backoff.base, self._rng))
+                return Wait(remember(email, str(error)), spread(self._timing.relay_backoff.base, self._rng))
             case RelayDeferred():
                 self._guard.succeeded()
                 self._tell("deferred", error.code, started)
@@ -218,44 +236,34 @@ class Sender:
             case RelayLost():
                 self._guard.failed(str(error))
                 self._tell("lost", error.code, started)
-                return self._resend(email, f"{UNKNOWN}: {error}")
+                return self._resend(email, str(error))
             case _:
                 self._guard.failed(str(error))
                 self._tell("unavailable", error.code, started)
                 if error.phase in FROM_RCPT_ON and not self._guard.is_open:
                     # The relay had taken the sender, so this mail may have to do with it: the try counts.
                     return self._retry(email, str(error))
-                return Wait(_remember(email, str(error)), spread(self._timing.wait, self._rng))
+                return Wait(remember(email, str(error)), spread(self._timing.wait, self._rng))
 
     def _retry(self, email: Email, reason: str) -> Outcome:
         if email.failing_for >= self._timing.relay_give_up:
             return Failed(reason)
-        return Retry(_remember(email, reason), self._timing.relay_backoff.delay(email.attempts, self._rng))
+        return self._again(email, remember(email, reason))
 
     def _resend(self, email: Email, reason: str) -> Outcome:
-        """Once more under the same Message-ID; a second unknown outcome is told to the producer as it is."""
-        if _is_unknown(email):
-            return Failed(reason)
-        return self._retry(email, reason)
+        return decide(self._policy, email, reason, lambda error: self._again(email, error))
+
+    def _again(self, email: Email, error: str) -> Retry:
+        return Retry(error, self._timing.relay_backoff.delay(email.attempts, self._rng))
 
     def _postpone(self, email: Email, error: PayloadUnavailable) -> Outcome:
         if error.shared:
             self._share.failed(error.detail)
             if self._share.is_open:
-                return Wait(_remember(email, error.detail), spread(self._timing.wait, self._rng))
+                return Wait(remember(email, error.detail), spread(self._timing.wait, self._rng))
         if error.missing and not error.shared and email.failing_for >= self._timing.relay_give_up:
             return Failed(error.detail)
-        return Retry(_remember(email, error.detail), self._timing.payload_backoff.delay(email.attempts, self._rng))
+        return Retry(remember(email, error.detail), self._timing.payload_backoff.delay(email.attempts, self._rng))
 
     def _tell(self, result: str, code: int | None, started: float) -> None:
         self._observer(SmtpAttempted(result, code or 0, self._clock.now() - started))
-
-
-def _is_unknown(email: Email) -> bool:
-    """Whether the relay may have taken this mail already."""
-    return email.last_error is not None and email.last_error.startswith(UNKNOWN)
-
-
-def _remember(email: Email, reason: str) -> str:
-    """The reason of a try that failed otherwise, keeping that an earlier one ended unknown: only one may."""
-    return f"{UNKNOWN} before; then {reason}" if _is_unknown(email) else reason

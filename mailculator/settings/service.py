@@ -73,6 +73,19 @@ class Work(Part):
         description="Seconds that a claimed email stays with a process that no longer renews it. It is renewed every "
         "third of that.",
     )
+    journal_dir: Path = Field(
+        default=Path("./data/journal"),
+        alias="MAILCULATOR_JOURNAL_DIR",
+        description="Directory of the send journal, which tells after a crash which mail the relay may have. On "
+        "storage that outlives the container and that all replicas see, as the payloads do.",
+    )
+    outcome_unknown: Literal["resend", "hold", "fail"] = Field(
+        default="resend",
+        alias="MAILCULATOR_OUTCOME_UNKNOWN",
+        description="What becomes of mail that had left when the relay's answer was lost: `resend` sends it once more "
+        "under the same Message-ID, and fails it if that ends the same way; `hold` parks it for an operator; `fail` "
+        "tells its producer.",
+    )
     memory_limit: int = Field(
         default=134_217_728,
         alias="MAILCULATOR_MEMORY_LIMIT",

@@ -125,8 +125,9 @@ class Health:
         return Report(200, {"status": "pass"})
 
     def ready(self) -> Report:
-        """/readyz: every enabled store answered recently and takes writes, and we are not draining."""
+        """/readyz: every enabled store answered recently and takes writes, as the journal does, and we do not drain."""
         reasons = ["draining"] if self._draining else []
+        reasons += ["journal: cannot be written"] if self._breakers.get("journal") is not None else []
         reasons += [f"{key}: {check['detail']}" for key, check in self._store_checks().items() if "detail" in check]
         if reasons:
             return Report(503, {"status": "fail", "reasons": reasons})

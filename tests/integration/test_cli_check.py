@@ -77,12 +77,27 @@ async def test_with_everything_up(variables: Variables, relay: SmtpPeer, callbac
         "sqlite": "ok",
         "smtp": "ok",
         "callback": "ok",
+        "journal": "ok",
     }
     assert callback.calls == [], "nothing may be posted"
     assert relay.accepted == []
     code, out, err = await type_in("check", variables=variables)
     assert (code, err) == (0, "")
     assert out.splitlines()[0].split() == ["verdict", "subject", "detail"]
+
+
+async def test_a_journal_that_cannot_be_kept(variables: Variables, tmp_path: Path) -> None:
+    nowhere = tmp_path / "not mounted" / "journal"
+    code, found = await check(variables | {"MAILCULATOR_JOURNAL_DIR": nowhere})
+    assert (code, found["journal"][0]) == (78, "config")
+    assert str(nowhere.parent) in found["journal"][1]
+    there = tmp_path / "journal"
+    there.mkdir()
+    code, found = await check(variables | {"MAILCULATOR_JOURNAL_DIR": there})
+    assert (code, found["journal"]) == (0, ("ok", f"{there} takes writes"))
+    assert list(there.iterdir()) == []
+    code, found = await check(variables | {"MAILCULATOR_JOURNAL_DIR": "/proc"})
+    assert (code, found["journal"][0]) == (69, "down")
 
 
 async def test_each_dependency_that_is_down_is_named(

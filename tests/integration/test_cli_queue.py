@@ -312,6 +312,22 @@ class TestLook:
         _, out, _ = await desk.type("queue", "list", "--parked")
         assert "SENT (parked)" in out
 
+    async def test_list_of_mail_that_the_relay_may_have(self, desk: Desk) -> None:
+        why = "outcome unknown: rescued: the lease of blue expired"
+        failed = [await desk.put(status, reason=why) for status in (Status.FAILED, Status.FAILED_ACKNOWLEDGED)]
+        held = await desk.put(Status.READY, reason=why, parked=True)
+        await desk.put(Status.FAILED, reason="rcpt: 550 no such user")
+        await desk.put(Status.READY)
+
+        assert [row["id"] for row in await desk.read("queue", "list", "--unknown")] == sorted([*failed, held])
+        assert [row["id"] for row in await desk.read("queue", "list", "--unknown", "--parked")] == [held]
+        of_one = await desk.read("queue", "list", "--unknown", "--status", "failed")
+        assert [row["id"] for row in of_one] == [failed[0]]
+        first = await desk.read("queue", "list", "--unknown", "--limit", "1")
+        rest = await desk.read("queue", "list", "--unknown", "--after", first[0]["id"])
+        assert [row["id"] for row in [*first, *rest]] == sorted([*failed, held])
+        assert await desk.type("queue", "list", "--unknown", "--status", "sent") == (0, "no such emails\n", "")
+
     async def test_show_of_an_unknown_id(self, desk: Desk) -> None:
         code, out, err = await desk.type("queue", "show", "nothing", "--json")
         assert (code, out) == (1, "")

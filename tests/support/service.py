@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,10 +18,21 @@ Line = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 
+_JOURNALS = tempfile.TemporaryDirectory(prefix="journals-")
+_QUEUE = ("MYSQL_DATABASE", "SQLITE_PATH", "EMAIL_OUTBOX_TABLE")
+
+
+def journal_of(variables: Mapping[str, object]) -> Path:
+    """The journals of all replicas on a queue: each finds those of the others, and no other queue's."""
+    name = "-".join(str(variables[one]) for one in _QUEUE if one in variables)
+    return Path(_JOURNALS.name, hashlib.sha256(name.encode()).hexdigest()[:16])
+
+
 def environment(**variables: object) -> dict[str, str]:
     """An environment that holds what a process needs, the variables given, and nothing else of this machine's."""
     base = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
     base |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error::RuntimeWarning"}
+    base["MAILCULATOR_JOURNAL_DIR"] = str(journal_of(variables))
     return base | {name: str(value) for name, value in variables.items()}
 
 
@@ -28,9 +41,11 @@ class ServiceProcess:
 
     Arguments:
         variables: its settings; the health port is a free one unless they say otherwise.
+        module: run instead of the service's own.
     """
 
-    def __init__(self, variables: Mapping[str, object]) -> None:
+    def __init__(self, variables: Mapping[str, object], *, module: str = "mailculator") -> None:
+        self._module = module
         self._environment = environment(
             **{"MAILCULATOR_HTTP_PORT": 0, "MAILCULATOR_LOG_FORMAT": "json", **variables},
         )
@@ -71,7 +86,7 @@ class ServiceProcess:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "mailculator",
+            self._module,
             "run",
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,

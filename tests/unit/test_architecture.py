@@ -21,6 +21,7 @@ ROOMS = {
     "mailculator.cli": "cli",
     "mailculator.demo": "demo",
     "mailculator.app": "app",
+    "mailculator.equipment": "app",
     "mailculator.pipelines": "pipelines",
     "mailculator.stores": "stores",
     "mailculator.transport": "transport",

@@ -35,7 +35,6 @@ class Bench:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     segment_bytes: int = 1 << 20
     patience: float = 60.0
-    opened_with: int = 0
 
     def __post_init__(self) -> None:
         self.journal = Journal(

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -17,10 +18,12 @@ from mailculator.model import Email, Status
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.runner import Pace, Runner
+from mailculator.pipelines.solitude import Solitude
 from mailculator.stores.base import Store
 from mailculator.timing import Timing
 from tests.support.clock import FakeClock
 from tests.support.events import Recording
+from tests.support.marks import MemoryMarks
 from tests.support.memory_store import MemoryStore
 
 PREPARED = lifecycle.Prepared("example.com")
@@ -58,6 +61,7 @@ class Bench:
         concurrency: int = 2,
         batch: int = 100,
         with_breaker: bool = False,
+        probes: bool = True,
     ) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
@@ -65,19 +69,30 @@ class Bench:
         self.woken: list[Status] = []
         self.deaths: list[Exception] = []
         self.breaker = (
-            Breaker("relay", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
+            Breaker(
+                "relay",
+                observer=self.seen,
+                clock=self.clock,
+                probe_every=5,
+                probe_hold=60,
+                threshold=5 if probes else 1,
+                probes=probes,
+            )
             if with_breaker
             else None
         )
         self.pipeline = Scripted(handle, concurrency, self.breaker)
         store = cast(Store, self.store)
         self.keeper = Keeper(store, timing=TIMING, clock=self.clock)
+        self.marks = MemoryMarks()
         self.runner = Runner(
             store,
             self.pipeline,
             pace=Pace("replica-1", interval=1.0, batch=batch),
             timing=TIMING,
             keeper=self.keeper,
+            marks=self.marks,
+            solitude=Solitude(self.clock, TIMING.solitude),
             clock=self.clock,
             rng=random.Random(1),
             observer=self.seen,
@@ -518,3 +533,80 @@ async def test_a_dead_recorder_ends_the_runner_loudly() -> None:
     bench.store.add("a")
     with pytest.raises(ExceptionGroup, match="unhandled errors"):
         await bench.runner.run()
+
+
+async def test_a_claim_is_marked_before_all_it_took_and_each_email_when_it_begins_and_ends() -> None:
+    bench = Bench()
+    bench.store.add("a", "b")
+    async with bench.running():
+        await bench.seen.expect(Moved, 2)
+    (claimed,) = {key for kind, key in bench.marks.made if key.version == 0}
+    assert bench.marks.made[0] == ("BEGIN", claimed)
+    assert claimed.email_id == "t1"
+    for email_id in ("a", "b"):
+        assert bench.marks.kinds(email_id) == ["BEGIN", "END"]
+        assert {key.version for _, key in bench.marks.made if key.email_id == email_id} == {2}
+
+
+async def test_without_a_journal_everything_but_sending_goes_on() -> None:
+    bench = Bench()
+    bench.marks.broken = "full"
+    bench.store.add("a", "b")
+    async with bench.running():
+        await bench.seen.expect(Moved, 2)
+    assert bench.store.statuses() == [Status.READY] * 2
+
+
+async def test_mail_that_a_process_died_of_is_handled_with_nothing_else_under_way() -> None:
+    together: list[set[str]] = []
+    inside: set[str] = set()
+    go = asyncio.Event()
+
+    async def handle(email: Email) -> Outcome:
+        inside.add(email.id)
+        together.append(set(inside))
+        if email.id != "suspect":
+            await go.wait()
+        inside.remove(email.id)
+        return lifecycle.Prepared("example.com")
+
+    bench = Bench(handle, concurrency=3)
+    bench.store.add("a", "suspect", "b")
+    suspect = bench.store.entries["suspect"]
+    suspect.email = replace(suspect.email, crashes=1)
+    async with bench.running():
+        await bench.clock.settle()
+        assert inside == {"a", "b"}
+        go.set()
+        await bench.seen.expect(Moved, 3)
+    assert {"suspect"} in together
+    assert all(len(there) == 1 for there in together if "suspect" in there)
+
+
+async def test_a_bug_in_a_handler_ends_its_mark_as_well() -> None:
+    async def handle(email: Email) -> Outcome:
+        raise RuntimeError("bug")
+
+    bench = Bench(handle)
+    bench.store.add("a")
+    async with bench.running():
+        await bench.seen.expect(Moved, 1)
+    assert bench.marks.kinds("a") == ["BEGIN", "END"]
+
+
+async def test_while_what_it_depends_on_takes_no_probe_what_was_claimed_ahead_is_given_back() -> None:
+    bench = Bench(with_breaker=True, probes=False)
+    breaker, claim = bench.breaker, bench.store.claim
+    assert breaker is not None
+
+    async def claim_and_fail(stage: lifecycle.Stage, limit: int, *, lease: float, holder: str) -> list[Email]:
+        claimed = await claim(stage, limit, lease=lease, holder=holder)
+        breaker.failed("full")
+        return claimed
+
+    bench.store.claim = claim_and_fail  # type: ignore[method-assign]
+    bench.store.add("a")
+    async with bench.running():
+        moved = await bench.seen.expect(Moved, 1)
+    assert moved[0].outcome == "release"
+    assert bench.marks.kinds("a") == []

@@ -14,16 +14,17 @@ import pytest
 from mailculator.config import Settings
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefused, RelayUnavailable
 from mailculator.events import BreakerChanged, SmtpAttempted
-from mailculator.lifecycle import Failed, Invalid, Outcome, Park, Release, Retry, Sent, Wait
+from mailculator.lifecycle import UNKNOWN, Failed, Invalid, Outcome, Park, Release, Retry, Sent, Unknown, Wait
 from mailculator.model import Email, Lease, Status
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
-from mailculator.pipelines.sender import UNKNOWN, Sender
+from mailculator.pipelines.sender import Sender
 from mailculator.pipelines.threads import Threads
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope
 from tests.support.clock import FakeClock
 from tests.support.events import Recording
+from tests.support.marks import MemoryMarks
 from tests.support.memory_store import email
 
 TIMING = Timing()
@@ -45,6 +46,7 @@ class FakeRelay:
         self.error: Exception | None = None
         self.late = False
         self.hang: asyncio.Event | None = None
+        self.before_dot: Callable[[], None] = lambda: None
         self.hanging = asyncio.Semaphore(0)
         self.taken: list[tuple[Envelope, bytes]] = []
 
@@ -63,6 +65,7 @@ class FakeRelay:
             raise LeaseLapsed
         if self.hang is not None and not self.late:
             await self._hang()
+        self.before_dot()
         if not await before_dot():
             raise LeaseLapsed
         if self.hang is not None:
@@ -96,6 +99,10 @@ class Bench:
         self.path.write_text(json.dumps(PAYLOAD))
         self.breaker = Breaker("relay", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
         self.share = Breaker("share", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
+        self.journal = Breaker(
+            "journal", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60, threshold=1, probes=False
+        )
+        self.marks = MemoryMarks()
         self.sender = Sender(
             Settings(
                 smtp_host="relay.example",
@@ -106,9 +113,12 @@ class Bench:
                 **settings,
             ),
             TIMING,
+            store="mysql",
             relay=self.relay,
             breaker=self.breaker,
             share=self.share,
+            journal=self.journal,
+            marks=self.marks,
             threads=Threads(2, "test"),
             rate=self.turn,
             slowed=self.slowed.append,
@@ -222,12 +232,14 @@ async def test_a_relay_that_is_away_fails_no_mail_ever_and_opens_the_breaker(ben
 
 async def test_an_unknown_outcome_is_sent_once_more_and_then_told_as_it_is(bench: Bench) -> None:
     bench.relay.error, bench.relay.late = RelayLost("dot", "connection lost"), True
-    outcome = await bench.handle()
-    assert isinstance(outcome, Retry)
-    assert outcome.reason.startswith(UNKNOWN)
-    second = await bench.handle(attempts=2, last_error=outcome.reason)
-    assert isinstance(second, Failed)
-    assert second.reason.startswith(UNKNOWN)
+    first = await bench.handle()
+    assert isinstance(first, Unknown)
+    assert isinstance(first.then, Retry)
+    assert first.then.reason.startswith(UNKNOWN)
+    second = await bench.handle(attempts=2, last_error=first.then.reason)
+    assert isinstance(second, Unknown)
+    assert isinstance(second.then, Failed)
+    assert second.then.reason.startswith(UNKNOWN)
 
 
 async def test_a_lease_that_is_about_to_end_keeps_the_message_here(bench: Bench) -> None:
@@ -244,12 +256,13 @@ async def test_what_lies_between_two_unknown_outcomes_hides_neither(bench: Bench
         bench.relay.error = RelayLost("body", "cut") if attempt % 2 else RelayDeferred("rcpt", "later", 451)
         copies += attempt % 2
         outcome = await bench.handle(attempts=attempt, last_error=last)
-        if isinstance(outcome, Failed):
+        back = outcome.then if isinstance(outcome, Unknown) else outcome
+        if isinstance(back, Failed):
             break
-        assert isinstance(outcome, Retry)
-        last = outcome.reason
-    assert isinstance(outcome, Failed)
-    assert outcome.reason.startswith(UNKNOWN)
+        assert isinstance(back, Retry)
+        last = back.reason
+    assert isinstance(back, Failed)
+    assert back.reason.startswith(UNKNOWN)
     assert copies == 2
 
 
@@ -276,8 +289,82 @@ async def test_interrupted_after_the_message_left_it_says_so(bench: Bench) -> No
     await bench.relay.hang.wait()
     work.cancel()
     outcome = await work
-    assert isinstance(outcome, Retry)
-    assert outcome.reason.startswith(UNKNOWN)
+    assert isinstance(outcome, Unknown)
+    assert isinstance(outcome.then, Retry)
+    assert outcome.then.reason.startswith(UNKNOWN)
+
+
+async def test_interrupted_while_the_relays_yes_is_being_marked_it_is_sent(bench: Bench) -> None:
+    """The reply is known here, whatever becomes of its mark: only ignorance may cost a second copy."""
+    marking = bench.marks.hold("ACC")
+    work = asyncio.create_task(bench.handle())
+    await marking.wait()
+    work.cancel()
+    assert await work == Sent("250 2.0.0 Ok: queued as 1")
+
+
+async def test_the_dot_is_marked_before_it_leaves_and_the_reply_before_anything_else(bench: Bench) -> None:
+    await bench.handle()
+    assert bench.marks.kinds(ID) == ["DOT", "ACC"]
+    assert bench.marks.replies == ["250 2.0.0 Ok: queued as 1"]
+
+
+async def test_without_its_mark_no_dot_leaves_and_the_mail_pays_nothing(bench: Bench) -> None:
+    bench.marks.broken = "cannot be written since 03:12: No space left on device"
+    for attempts in range(1, 40):
+        outcome = await bench.handle(attempts=attempts, failing_for=10 * TIMING.relay_give_up)
+        assert isinstance(outcome, Wait)
+        assert "No space left on device" in outcome.reason
+    assert bench.relay.taken == []
+    assert not bench.breaker.is_open
+
+
+async def test_while_the_journal_cannot_be_written_nothing_is_claimed_to_be_sent(bench: Bench) -> None:
+    assert bench.journal in bench.sender.breakers
+    bench.journal.failed("full")
+    assert min(breaker.admits(100) for breaker in bench.sender.breakers) == 0
+    bench.journal.succeeded()
+    assert min(breaker.admits(100) for breaker in bench.sender.breakers) == 100
+
+
+async def test_a_reply_that_cannot_be_marked_is_known_all_the_same(bench: Bench) -> None:
+    bench.marks.fails = {"ACC"}
+    assert await bench.handle() == Sent("250 2.0.0 Ok: queued as 1")
+
+
+async def test_a_lease_that_ended_while_the_disk_took_its_time_keeps_the_dot_here(bench: Bench) -> None:
+    marking = bench.marks.hold("DOT")
+    lease = Lease(bench.clock.now() + TIMING.lease, bench.clock.now)
+    work = asyncio.create_task(bench.handle(lease=lease))
+    await marking.wait()
+    lease.lost = True
+    bench.marks.let_go()
+    assert isinstance(await work, Release)
+    assert bench.relay.taken == []
+
+
+async def test_a_lease_is_renewed_before_the_dot(bench: Bench) -> None:
+    lease = Lease(bench.clock.now() + 1.0, bench.clock.now)
+
+    async def refresh() -> None:
+        lease.expires_at = bench.clock.now() + TIMING.lease
+
+    assert isinstance(await bench.handle(lease=lease), Release), "before DATA it has too little left"
+    lease.expires_at = bench.clock.now() + TIMING.lease
+    lease.refresh = refresh
+    bench.relay.before_dot = lambda: setattr(lease, "expires_at", bench.clock.now() + 1.0)
+    assert isinstance(await bench.handle(lease=lease), Sent)
+
+
+@pytest.mark.parametrize(("policy", "then"), [("resend", Retry), ("hold", Park), ("fail", Failed)])
+async def test_what_follows_an_unknown_outcome_is_the_operators_to_say(
+    tmp_path: Path, policy: str, then: type[Outcome]
+) -> None:
+    bench = Bench(tmp_path, outcome_unknown=policy)
+    bench.relay.error, bench.relay.late = RelayLost("body", "connection lost"), True
+    outcome = await bench.handle()
+    assert isinstance(outcome, Unknown)
+    assert isinstance(outcome.then, then)
 
 
 async def test_mail_that_expires_while_it_probes_is_not_sent(bench: Bench) -> None:

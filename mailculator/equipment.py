@@ -1,0 +1,212 @@
+"""What all stores' pipelines share in one process: the relay's connections, the callback client, the journal, the
+breakers, the rate, the memory for messages, the threads, and who watches over them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Mapping
+
+from mailculator import lifecycle
+from mailculator.clock import Clock
+from mailculator.config import Settings
+from mailculator.errors import ConfigError, Problem
+from mailculator.events import Observer, RateChanged
+from mailculator.journal.errors import JournalBroken
+from mailculator.journal.reader import Journals
+from mailculator.journal.writer import Journal
+from mailculator.pipelines.base import Pipeline
+from mailculator.pipelines.breaker import Breaker
+from mailculator.pipelines.budget import ByteBudget
+from mailculator.pipelines.callback import Callback
+from mailculator.pipelines.inquest import Inquest
+from mailculator.pipelines.intake import Intake
+from mailculator.pipelines.sender import Sender
+from mailculator.pipelines.solitude import Solitude
+from mailculator.pipelines.threads import Threads
+from mailculator.pipelines.unknown import Policy
+from mailculator.pipelines.watchdog import Watchdog
+from mailculator.transport.callback_format import callback_format
+from mailculator.transport.rate import Rate
+from mailculator.transport.relay_settings import relay_settings
+from mailculator.transport.smtp import SmtpRelay
+from mailculator.transport.webhook import WebhookClient, callback_settings
+
+FILE_THREADS = 16
+"""Threads that look at files for intake, and as many for the sender."""
+LEAST_SILENCE = 5.0
+"""Seconds for which a loop may stand still however short leases are: a machine may just be busy."""
+TRIM_EVERY = 3600.0
+"""Seconds between two looks for segments of the journal that are older than their retention."""
+CLOSE_WITHIN = 5.0
+"""Seconds that the journal has for its last marks: a disk that does not answer must not keep the process."""
+
+
+class Equipment:
+    """Built once, before any store is opened.
+
+    Arguments:
+        marks: the journal of this process.
+        solitude: see pipelines.solitude.
+        rate: of the sender.
+    """
+
+    def __init__(self, settings: Settings, *, observer: Observer, clock: Clock, rng: random.Random) -> None:
+        self._settings = settings
+        self._timing = timing = settings.timing
+        self._observer = observer
+        self._clock = clock
+        self._rng = rng
+        self._relay = SmtpRelay(relay_settings(settings), timing)
+        self._webhook = WebhookClient(callback_settings(settings))
+        self._format = callback_format(settings)
+        self._budget = ByteBudget(settings.memory_limit)
+        self.rate = Rate(settings.smtp_rate, on_change=self._paced)
+        self._breakers = {name: self._breaker(name) for name in ("relay", "callback", "share")}
+        # The journal itself finds out that it can be written again: no mail need be tried for that.
+        self._breakers["journal"] = self._breaker("journal", threshold=1, probes=False)
+        self.marks = Journal(
+            settings.journal_dir,
+            settings.replica,
+            patience=timing.journal_patience,
+            retry_every=timing.probe_every,
+            on_change=self._journalled,
+            clock=clock,
+        )
+        self._journals = Journals(settings.journal_dir)
+        self.solitude = Solitude(clock, timing.solitude)
+        stages = (lifecycle.INTAKE, lifecycle.SENDER)
+        self._threads = {stage.name: Threads(FILE_THREADS, stage.name) for stage in stages}
+        limit = max(timing.lease, LEAST_SILENCE)
+        self._watchdog = Watchdog(limit, busiest=[threads.busiest for threads in self._threads.values()])
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Begin to watch and to mark. Errors: ConfigError where the journal's directory cannot be used."""
+        self._watchdog.start()
+        self._tasks.append(asyncio.create_task(self._beat(), name="beat"))
+        directory = self._settings.journal_dir
+        try:
+            if not directory.is_absolute():
+                # Beneath where it was started, as the default is. Of an absolute path what is missing may be a share.
+                await asyncio.to_thread(directory.parent.mkdir, parents=True, exist_ok=True)
+            await self.marks.open()
+        except OSError as error:
+            raise ConfigError([Problem("MAILCULATOR_JOURNAL_DIR", f"{directory}: {error.strerror}")]) from error
+        except JournalBroken as error:
+            raise ConfigError([Problem("MAILCULATOR_JOURNAL_DIR", str(error))]) from error
+        self._tasks.append(asyncio.create_task(self._trim(), name="journal-trim"))
+
+    async def close(self) -> None:
+        """Say goodbye to the relay, write the last marks, and give everything back."""
+        try:
+            await self._relay.close()
+            await self._webhook.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await self.marks.close()
+        finally:
+            self._journals.close()
+            for threads in self._threads.values():
+                threads.close()
+            for task in self._tasks:
+                task.cancel()
+            self._watchdog.stop()
+
+    def halt(self) -> None:
+        """The process stops: no breaker is probed any more."""
+        for breaker in self._breakers.values():
+            breaker.halt()
+
+    def away(self) -> Mapping[str, str]:
+        """What an open breaker says is away."""
+        return {name: "away" for name, breaker in self._breakers.items() if breaker.is_open}
+
+    def pipelines(self, store: str) -> list[Pipeline]:
+        """The four pipelines of one store."""
+        callbacks = [self._callback(stage) for stage in (lifecycle.SENT_CALLBACK, lifecycle.FAILED_CALLBACK)]
+        return [self._intake(), self._sender(store), *callbacks]
+
+    def judge(self, store: str) -> Inquest:
+        """Who says what became of one store's mail whose holder is gone."""
+        policy = Policy(self._settings.outcome_unknown)
+        return Inquest(store, self._journals, policy=policy, timing=self._timing, rng=self._rng)
+
+    def _intake(self) -> Intake:
+        return Intake(
+            self._settings,
+            self._timing,
+            share=self._breakers["share"],
+            threads=self._threads[lifecycle.INTAKE.name],
+            rng=self._rng,
+            concurrency=FILE_THREADS,
+        )
+
+    def _sender(self, store: str) -> Sender:
+        return Sender(
+            self._settings,
+            self._timing,
+            store=store,
+            relay=self._relay,
+            breaker=self._breakers["relay"],
+            share=self._breakers["share"],
+            journal=self._breakers["journal"],
+            marks=self.marks,
+            threads=self._threads[lifecycle.SENDER.name],
+            rate=self.rate.take,
+            slowed=self.rate.slowed,
+            budget=self._budget,
+            clock=self._clock,
+            rng=self._rng,
+            observer=self._observer,
+            concurrency=self._settings.smtp_connections,
+        )
+
+    def _callback(self, stage: lifecycle.Stage) -> Callback:
+        return Callback(
+            stage,
+            self._timing,
+            client=self._webhook,
+            wording=self._format,
+            breaker=self._breakers["callback"],
+            clock=self._clock,
+            rng=self._rng,
+            observer=self._observer,
+            concurrency=self._settings.callback_connections,
+        )
+
+    def _breaker(self, name: str, *, threshold: int = 5, probes: bool = True) -> Breaker:
+        return Breaker(
+            name,
+            observer=self._observer,
+            clock=self._clock,
+            probe_every=self._timing.probe_every,
+            probe_hold=self._timing.probe_hold,
+            threshold=threshold,
+            probes=probes,
+        )
+
+    def _journalled(self, trouble: str | None) -> None:
+        """The journal can be written no more, or again."""
+        if trouble is None:
+            self._breakers["journal"].succeeded()
+        else:
+            self._breakers["journal"].failed(trouble)
+
+    def _paced(self, per_second: float, reason: str) -> None:
+        self._observer(RateChanged(per_second, reason))
+
+    async def _beat(self) -> None:
+        """A loop that turns says so, to the end: what hangs while it stops would hang for ever."""
+        never = asyncio.Event()
+        while True:
+            self._watchdog.beat()
+            await self._clock.wait(never, self._watchdog.every)
+
+    async def _trim(self) -> None:
+        never = asyncio.Event()
+        while True:
+            with contextlib.suppress(JournalBroken):  # the next look may do better; nothing depends on it
+                await self.marks.trim()
+            await self._clock.wait(never, TRIM_EVERY)
