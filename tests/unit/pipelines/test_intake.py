@@ -285,6 +285,9 @@ async def test_bad_input_2_trouble_of_the_file_system_is_never_invalid(
         outcome = await house.handle(attempts=attempts, failing_for=1e9)
         assert isinstance(outcome, Retry)
         assert errno.errorcode[code] in outcome.reason
+    for number in range(30):
+        assert isinstance(await house.handle(id=f"another-{number}"), Retry)
+    assert not house.share.is_open, "single files hold nobody else up"
 
 
 async def test_bad_input_4_a_payload_that_ends_early_is_given_three_tries(house: House) -> None:

@@ -242,6 +242,31 @@ async def test_an_unknown_outcome_is_sent_once_more_and_then_told_as_it_is(bench
     assert second.then.reason.startswith(UNKNOWN)
 
 
+async def test_g3_mails_at_once_keep_their_own_outcomes(bench: Bench) -> None:
+    """The original shared one error variable between all of them."""
+    marking = bench.marks.hold("ACC")
+    taken = asyncio.create_task(bench.handle())
+    await marking.wait()
+    bench.relay.error = RelayRefused("rcpt", "no such user", 550)
+    assert await bench.handle() == Failed("rcpt: 550 no such user")
+    bench.relay.error, bench.relay.hang, bench.relay.late = None, asyncio.Event(), False
+    cut = asyncio.create_task(bench.handle())
+    await bench.relay.hang.wait()
+    cut.cancel()
+    bench.marks.let_go()
+    assert await taken == Sent("250 2.0.0 Ok: queued as 1")
+    with pytest.raises(asyncio.CancelledError):
+        await cut
+
+
+async def test_g7_a_lease_goes_by_the_monotonic_clock(bench: Bench) -> None:
+    """Whoever sets the wall clock ends no lease, and keeps none alive."""
+    assert isinstance(await bench.handle(), Sent)
+    lease = Lease(bench.clock.now() + TIMING.lease, bench.clock.now)
+    await bench.clock.advance(TIMING.lease)
+    assert isinstance(await bench.handle(lease=lease), Release)
+
+
 async def test_a_lease_that_is_about_to_end_keeps_the_message_here(bench: Bench) -> None:
     lease = Lease(bench.clock.now() + TIMING.lease_margin - 0.1, bench.clock.now)
     assert isinstance(await bench.handle(lease=lease), Release)
