@@ -81,6 +81,11 @@ class Service:
         """Drain: claim nothing more, give back what has not begun, finish what has, then end `run`."""
         self._stopping.set()
 
+    async def reload(self) -> None:
+        """Take secrets anew from their files."""
+        await self._equipment.reload()
+        self._tell("reloaded")
+
     async def run(self) -> int:
         """Until `stop`. Returns the exit code: 0, or 1 when a pipeline's loop had died.
 

@@ -78,6 +78,12 @@ def read(environ: Mapping[str, str], model: type[BaseModel]) -> tuple[dict[str, 
     return values, problems
 
 
+def reread(name: str, environ: Mapping[str, str]) -> str | None:
+    """What the file of a secret holds now; None where it is not given as a file. Errors: OSError, ValueError."""
+    path = environ.get(f"{name}_FILE", "")
+    return _secret(path) if path else None
+
+
 def _is_text(value: str) -> bool:
     # Bytes of the environment that are not UTF-8 arrive as lone surrogates (PEP 383).
     return not any("\ud800" <= ch <= "\udfff" for ch in value)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 from collections.abc import Mapping
+from functools import partial
 
-from mailculator import lifecycle
+from mailculator import environment, lifecycle
 from mailculator.clock import Clock
 from mailculator.config import Settings
 from mailculator.errors import ConfigError, Problem
@@ -58,7 +60,8 @@ class Equipment:
         self._observer = observer
         self._clock = clock
         self._rng = rng
-        self._relay = SmtpRelay(relay_settings(settings), timing)
+        reread = partial(environment.reread, "SMTP_PASS", os.environ)
+        self._relay = SmtpRelay(relay_settings(settings), timing, reread=reread)
         self._webhook = WebhookClient(callback_settings(settings))
         self._format = callback_format(settings)
         self._budget = ByteBudget(settings.memory_limit)
@@ -113,6 +116,10 @@ class Equipment:
             for task in self._tasks:
                 task.cancel()
             self._watchdog.stop()
+
+    async def reload(self) -> None:
+        """Take secrets anew from their files, where a connection in use does not have to end for it."""
+        await self._relay.reread_password()
 
     def halt(self) -> None:
         """The process stops: no breaker is probed any more."""

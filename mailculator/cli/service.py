@@ -89,18 +89,22 @@ def version(as_json: Json = False) -> None:
 
 
 async def _run() -> int:
+    import resource
+
     from mailculator import config, config_checks, log
     from mailculator.app import Service
     from mailculator.events import Lifetime
 
     settings = config.load()
+    # Passwords and mail are in memory: a crash leaves none of it on a disk.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log.configure(settings)
     observer = log.LogObserver(settings)
     unsafe = [str(problem) for problem in config_checks.warnings(settings)]
     for warning in [*unsafe, *config.unknown_variables()]:
         observer(Lifetime("warning", (("detail", warning),)))
     service = Service(settings, observer=observer)
-    stop_on_signals(service, settings)
+    heed_signals(service, settings)
     code = await service.run()
     # Everything is closed. A thread that reads from a share that hangs would keep the interpreter from ending.
     sys.stdout.flush()
@@ -108,8 +112,8 @@ async def _run() -> int:
     os._exit(code)
 
 
-def stop_on_signals(service: Service, settings: Settings) -> None:
-    """Drain at the first SIGTERM or SIGINT, end at the second."""
+def heed_signals(service: Service, settings: Settings) -> None:
+    """Drain at the first SIGTERM or SIGINT, end at the second; at SIGHUP take secrets anew from their files."""
     import asyncio
     import signal
 
@@ -127,3 +131,11 @@ def stop_on_signals(service: Service, settings: Settings) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = loop.create_task(service.reload(), name="reload")
+        reloads.add(task)  # the loop itself keeps only a weak reference
+        task.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)

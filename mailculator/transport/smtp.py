@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayRefused, RelayUnavailable
 from mailculator.timing import Timing
@@ -39,6 +40,8 @@ class SmtpRelay:
     Arguments:
         clock: monotonic seconds; decides a connection's age.
         resolve: for tests.
+        reread: the password as its file has it now, None where it has no file. Asked after the relay refused the old
+            one, in a thread. Errors: OSError, ValueError.
         trace: told of every line of every conversation, secrets masked, messages left out.
     """
 
@@ -50,8 +53,10 @@ class SmtpRelay:
         clock: Callable[[], float] = time.monotonic,
         resolve: Resolve = resolve,
         trace: Trace | None = None,
+        reread: Callable[[], str | None] | None = None,
     ) -> None:
         self._settings = settings
+        self._reread = reread
         self._timing = timing
         self._clock = clock
         self._resolve = resolve
@@ -96,6 +101,15 @@ class SmtpRelay:
         except TimeoutError as cause:
             raise RelayUnavailable("greeting", f"{self._settings.host}: {describe(cause)}") from cause
         await session.quit()
+
+    async def reread_password(self) -> None:
+        """Take the password anew from where it came, if that can be read: new sessions log in with it."""
+        try:
+            password = None if self._reread is None else await asyncio.to_thread(self._reread)
+        except (OSError, ValueError):
+            return  # half written, or gone for now: the one we have may be right again by the next try
+        if password is not None:
+            self._settings = replace(self._settings, password=password)
 
     async def close(self) -> None:
         """As Relay.close; a session still in use is closed as soon as it is given back."""
@@ -191,6 +205,7 @@ class SmtpRelay:
                 self._failed_at[address] = self._clock()
                 failures.append((address, error))
                 if error.phase == "auth" and (error.code or 0) >= 500:
+                    await self.reread_password()
                     break  # the same password at every address would only lock the account
             else:
                 self._failed_at.pop(address, None)
