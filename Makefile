@@ -1,7 +1,7 @@
 # Everything a person does with a checkout. `make run` and `make test` work on a fresh machine and need nothing first.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-dynamodb-local check fmt lock docs figures cost check-install clean
+.PHONY: help run test test-long test-dynamodb-local chaos-model check fmt lock docs figures cost check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -32,6 +32,12 @@ test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java an
 test-long: ## the acceptance tests that take minutes each: the cutover's rehearsal, and an older consumer beside us on DynamoDB
 	@$(BOOTSTRAP) dev mariadbd smtp-sink
 	@$(BIN)/pytest -m long $(ARGS)
+
+# Large figures: what CI runs in small. Each by itself, since each takes a while.
+chaos-model: ## the model of the queue against every store, at length
+	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@MAILCULATOR_TEST_MODEL_EXAMPLES=$(or $(EXAMPLES),20000) MAILCULATOR_TEST_MODEL_STEPS=60 \
+		$(BIN)/pytest -n 2 tests/contract/test_model.py -k whatever $(ARGS)
 
 check: ## format, lint, types and the Dockerfile
 	@$(BOOTSTRAP) dev

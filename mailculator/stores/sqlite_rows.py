@@ -147,6 +147,7 @@ def requeue(
         connection.execute(
             """UPDATE emails SET status = :target, version = version + 1, updated_at = :now, due_at = :now, parked = 0,
                 attempts = 0, failing_since = NULL, last_error = NULL, crashes = 0, claim_token = NULL,
+                lease_until = NULL, lease_version = NULL,
                 generation = generation + :anew, reached_at = CASE WHEN :anew THEN NULL ELSE reached_at END,
                 ttl = CASE WHEN ttl * 1000 <= :now THEN (:now + :extension) / 1000 ELSE ttl END
             WHERE id = :id""",

@@ -104,13 +104,13 @@ def requeue(image: Record, *, at: float, note: str, ttl_extension: float) -> Upd
 
 
 def release(image: Record, *, at: float, note: str) -> Update:
-    """End parking. No move: the version stays."""
+    """End parking. No move: the version stays, and so does the token, by which whoever parked it knows its own write
+    when the reply was lost. The line in the history refuses all writes upon an earlier image."""
     draft = Draft()
     stage = layout.stage_of(image.status)
     if stage is not None:
         draft.stage(stage, image.id, at)
     draft.touch(at)
-    draft.sets[layout.TOKEN] = layout.new_token()
     draft.log(None, image.status, at, note, image)
     draft.removes |= {layout.PARKED, layout.ATTEMPTS, layout.FAILING_SINCE, layout.CRASHES}
     return by_image(image, draft)

@@ -1,0 +1,90 @@
+"""Whatever happens to a queue, in whatever order: each store and one model of it agree (hypothesis, stateful)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from mailculator.lifecycle import INTAKE, Park
+from mailculator.model import Status
+from mailculator.stores.base import Recorded, Steered, Store
+from mailculator.stores.dynamodb.layout import HISTORY_KEPT
+from tests.contract.steps import bring_claimed, claim_one, enqueue, finish, overdue, row, settle
+from tests.support.harness import Harness
+from tests.support.model_machine import QueueMachine
+from tests.support.model_steps import Bench
+
+EXAMPLES = int(os.environ.get("MAILCULATOR_TEST_MODEL_EXAMPLES", "200"))
+STEPS = int(os.environ.get("MAILCULATOR_TEST_MODEL_STEPS", "30"))
+FEWER_ON_DYNAMODB = 50
+"""Of 200 examples, 4 in about a minute: moto, which is all that runs here, answers one request after the other."""
+
+
+@pytest.fixture
+async def loop() -> asyncio.AbstractEventLoop:
+    """The session's loop, on which stores live. While a test is no coroutine it rests, and the test may run it."""
+    return asyncio.get_running_loop()
+
+
+def bench_of(harness: Harness, loop: asyncio.AbstractEventLoop) -> Bench:
+    if harness.name == "dynamodb":
+        return Bench(harness, loop, kept=HISTORY_KEPT, prompt=False, count_every=10)
+    return Bench(harness, loop)
+
+
+# Minutes are for shrinking, where there is something to shrink.
+@pytest.mark.timeout(900 + 20 * EXAMPLES)
+def test_whatever_happens_a_store_does_what_the_model_says(harness: Harness, loop: asyncio.AbstractEventLoop) -> None:
+    bench = bench_of(harness, loop)
+    examples = EXAMPLES // FEWER_ON_DYNAMODB if harness.name == "dynamodb" else EXAMPLES
+
+    class MachineOnThisBench(QueueMachine):
+        def __init__(self) -> None:
+            super().__init__(bench)
+
+    run_state_machine_as_test(
+        MachineOnThisBench,
+        settings=settings(
+            max_examples=max(1, examples),
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+# What it has found
+
+
+@pytest.mark.parametrize("rescued", [False, True])
+async def test_g2_parking_is_done_when_asked_again_though_it_has_ended_since(
+    store: Store, harness: Harness, rescued: bool
+) -> None:
+    await enqueue(store)
+    email = await claim_one(store, INTAKE)
+    await harness.rewind(61)
+    found = await overdue(store)
+
+    async def park() -> Recorded:
+        return (await settle(store, found, Park("odd")))[0] if rescued else await finish(store, email, Park("odd"))
+
+    assert await park() is Recorded.DONE
+    assert await store.release([email.id], who="anna", why="mended") == [Steered.DONE]
+
+    assert await park() is Recorded.DONE
+
+
+async def test_a_requeue_leaves_no_lease_standing_that_another_program_passed_over(
+    store: Store, harness: Harness
+) -> None:
+    email = await bring_claimed(store, Status.INTAKING)
+    await harness.move_as_older(email.id, "INTAKING", "INVALID")
+
+    assert await store.requeue([email.id], who="anna", why="mended", ttl_extension=60.0) == [Steered.DONE]
+
+    assert (await row(store, email.id)).lease_until is None
