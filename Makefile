@@ -1,7 +1,8 @@
 # Everything a person does with a checkout. `make run` and `make test` work on a fresh machine and need nothing first.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-dynamodb-local chaos-model check fmt lock docs figures cost check-install clean
+.PHONY: help run test test-long test-dynamodb-local chaos chaos-kills chaos-freezes \
+	chaos-drains chaos-model chaos-report check fmt lock docs figures cost check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -29,15 +30,32 @@ test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java an
 	@$(BOOTSTRAP) dev mariadbd smtp-sink
 	@$(BIN)/python -m tests.support.dynamodb_local $(BIN)/pytest -m dynamodb $(ARGS)
 
-test-long: ## the acceptance tests that take minutes each: the cutover's rehearsal, and an older consumer beside us on DynamoDB
+test-long: ## what takes minutes each: the cutover's rehearsal, an older consumer and chaos on DynamoDB
 	@$(BOOTSTRAP) dev mariadbd smtp-sink
 	@$(BIN)/pytest -m long $(ARGS)
 
-# Large figures: what CI runs in small. Each by itself, since each takes a while.
-chaos-model: ## the model of the queue against every store, at length
-	@$(BOOTSTRAP) dev mariadbd smtp-sink
-	@MAILCULATOR_TEST_MODEL_EXAMPLES=$(or $(EXAMPLES),20000) MAILCULATOR_TEST_MODEL_STEPS=60 \
+# Large figures of what `make test` runs in small; each by itself, since each takes up to 40 minutes. What they find is
+# written down in data/chaos, and `make chaos-report` brings it into docs/reliability.md.
+CHAOS = @$(BOOTSTRAP) dev mariadbd smtp-sink && MAILCULATOR_TEST_CHAOS_RECORDS=data/chaos
+chaos-kills: ## kill -9 of random replicas under load: make chaos-kills ARGS="-k mysql"
+	$(CHAOS) MAILCULATOR_TEST_CHAOS_KILLS=1000 MAILCULATOR_TEST_CHAOS_MAILS=20000 \
+		$(BIN)/pytest -m "" tests/chaos/test_chaos_kills.py $(ARGS)
+
+chaos-freezes: ## SIGSTOP for twice the lease, then SIGCONT
+	$(CHAOS) MAILCULATOR_TEST_CHAOS_FREEZES=300 $(BIN)/pytest -m "" tests/chaos/test_chaos_freezes.py $(ARGS)
+
+chaos-drains: ## SIGTERM at random moments
+	$(CHAOS) MAILCULATOR_TEST_CHAOS_DRAINS=200 $(BIN)/pytest -m "" tests/chaos/test_chaos_drains.py $(ARGS)
+
+chaos-model: ## the model of the queue against every store
+	$(CHAOS) MAILCULATOR_TEST_MODEL_EXAMPLES=$(or $(EXAMPLES),20000) MAILCULATOR_TEST_MODEL_STEPS=60 \
 		$(BIN)/pytest -n 2 tests/contract/test_model.py -k whatever $(ARGS)
+
+chaos: chaos-kills chaos-freezes chaos-drains chaos-model ## all of them, one after the other
+
+chaos-report: ## the last runs, into docs/reliability.md
+	@$(BOOTSTRAP) dev
+	$(BIN)/python -m tests.chaos.report data/chaos
 
 check: ## format, lint, types and the Dockerfile
 	@$(BOOTSTRAP) dev

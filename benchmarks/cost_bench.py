@@ -51,8 +51,9 @@ Produce = Callable[[int], Awaitable[None]]
 Variables = Mapping[str, object]
 NONE: Variables = MappingProxyType({})
 
-LOOPS = 10
-"""Loops of a store's crew that wait for time: four pipelines, leases, watch, count, tend, upkeep, minutes."""
+LOOPS = 12
+"""Loops that wait for time: four pipelines, leases, watch, count, tend, upkeep and minutes of a store's crew, and
+of the process the watchdog's beat and the journal's trimming."""
 
 PATIENCE = 20.0
 """Seconds for one call."""
@@ -95,6 +96,7 @@ class CostBench:
                 "PIPELINE_CALLBACK_URL": self._callback.url,
                 "MAILCULATOR_HTTP_PORT": "0",
                 "MAILCULATOR_REPLICA": REPLICA,
+                "MAILCULATOR_JOURNAL_DIR": str(self._folder / "journal"),
                 **{name: str(value) for name, value in variables.items()},
             }
         )

@@ -174,6 +174,7 @@ async def peers(directory: Path) -> AsyncIterator[Variables]:
             "MAILCULATOR_SMTP_TLS": "none",
             "PIPELINE_CALLBACK_URL": f"http://127.0.0.1:{receiver.port}/callback",
             "MAILCULATOR_HTTP_PORT": "0",
+            "MAILCULATOR_JOURNAL_DIR": str(directory / "journal"),
             "MAILCULATOR_LOG_LEVEL": "debug",
             "MAILCULATOR_LOG_FORMAT": "json",
         }

@@ -219,10 +219,13 @@ class FullDisk(SystemDisk):
         return os.open("/dev/full", os.O_WRONLY)
 
 
-async def test_a_disk_that_is_full_at_the_start_is_told_with_the_directory(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "journal", "one", disk=FullDisk())
-    with pytest.raises(JournalBroken, match=f"{tmp_path}/journal cannot be opened: No space left on device"):
-        await journal.open()
+async def test_a_disk_that_is_full_at_the_start_is_told_and_stops_nothing_but_marks(tmp_path: Path) -> None:
+    told: list[str | None] = []
+    journal = Journal(tmp_path / "journal", "one", disk=FullDisk(), on_change=told.append)
+    await journal.open()
+    assert told == [journal.trouble]
+    with pytest.raises(JournalBroken, match=f"{tmp_path}/journal cannot be written since .*: No space left on device"):
+        await journal.begin(Key("mysql", "a", 2))
     await journal.close()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -18,14 +20,15 @@ Line = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-_JOURNALS = tempfile.TemporaryDirectory(prefix="journals-")
+_JOURNALS = Path(tempfile.mkdtemp(prefix="journals-"))
+atexit.register(shutil.rmtree, _JOURNALS, ignore_errors=True)
 _QUEUE = ("MYSQL_DATABASE", "SQLITE_PATH", "EMAIL_OUTBOX_TABLE")
 
 
 def journal_of(variables: Mapping[str, object]) -> Path:
     """The journals of all replicas on a queue: each finds those of the others, and no other queue's."""
     name = "-".join(str(variables[one]) for one in _QUEUE if one in variables)
-    return Path(_JOURNALS.name, hashlib.sha256(name.encode()).hexdigest()[:16])
+    return Path(_JOURNALS, hashlib.sha256(name.encode()).hexdigest()[:16])
 
 
 def environment(**variables: object) -> dict[str, str]:

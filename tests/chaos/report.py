@@ -1,0 +1,109 @@
+"""The figures of docs/reliability.md, from the records of runs: `python -m tests.chaos.report DIR`.
+
+Of several runs of one kind on one store the newest counts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.record import Record
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- chaos -->", "<!-- /chaos -->"
+_ORDER = ("kills", "freezes", "drains")
+_STORES = {"mysql": "MariaDB", "sqlite": "SQLite", "dynamodb": "DynamoDB (moto)"}
+_COLUMNS = (
+    "run",
+    "store",
+    "replicas",
+    "blows, with mail in hand",
+    "mails",
+    "lost",
+    "stuck",
+    "falsely final",
+    "set aside",
+    "second copy: in the window",
+    "after a pause",
+    "elsewhere",
+    "other faults",
+    "rescued after, p50 / p99",
+    "at work again after, p50 / p99",
+)
+_HEAD = (f"| {' | '.join(_COLUMNS)} |", "|---|---|" + "---:|" * (len(_COLUMNS) - 2))
+
+
+def load(folder: Path) -> list[Record]:
+    """Every record in a directory. Errors: TypeError or ValueError when one is none of ours."""
+    return [_record(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+
+
+def newest(records: Iterable[Record]) -> list[Record]:
+    """The last run of each kind on each store, in the order of the page."""
+    found: dict[tuple[str, str], Record] = {}
+    for record in sorted(records, key=lambda one: one.date):
+        found[record.what, record.store] = record
+    return sorted(found.values(), key=lambda one: (_ORDER.index(one.what), list(_STORES).index(one.store)))
+
+
+def table(records: Sequence[Record]) -> str:
+    """What stands between the marks."""
+    rows = [*_HEAD, *map(_row, records)]
+    return "\n".join([*rows, "", "Each run, with the seed of its blows and mails:", "", *map(_origin, records)])
+
+
+def put(page: Path, text: str) -> None:
+    """Replace what stands between the marks of that page. Errors: ValueError when it lacks them."""
+    before, found, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not found or not closed:
+        raise ValueError(f"{page.name} lacks {BEGIN} … {END}")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+def _record(values: dict[str, Any]) -> Record:
+    return Record(**{**values, "seeds": tuple(values["seeds"])})
+
+
+def _row(one: Record) -> str:
+    copies = [one.doubled_in_window, one.doubled_after_pause, one.doubled_outside]
+    faults = [one.lost, one.stuck, one.falsely_final, one.set_aside]
+    cells = [
+        one.what,
+        _STORES[one.store],
+        one.replicas,
+        f"{one.blows}, {one.struck}",
+        f"{sum(one.mails.values()):,}",
+        *faults,
+        *copies,
+        one.broken + one.complaints,
+        _seconds(one.rescue_p50, one.rescue_p99),
+        _seconds(one.recovery_p50, one.recovery_p99),
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _seconds(p50: float | None, p99: float | None) -> str:
+    return "–" if p50 is None or p99 is None else f"{p50:.1f} s / {p99:.1f} s"
+
+
+def _origin(one: Record) -> str:
+    seeds = ", ".join(map(str, one.seeds))
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in one.mails.items())
+    return f"- {one.what}, {_STORES[one.store]}: seed {seeds}; {one.seconds / 60:.1f} minutes; {kinds}. {one.machine}"
+
+
+def main(folder: Path, page: Path = PAGE) -> None:
+    """Put the newest records of a directory on the page."""
+    put(page, table(newest(load(folder))))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit("usage: python -m tests.chaos.report DIR")
+    main(Path(sys.argv[1]))

@@ -1,0 +1,31 @@
+"""Replicas stand still for twice their lease and go on: what others took up meanwhile they neither write nor send.
+
+`MAILCULATOR_TEST_CHAOS_FREEZES=300` makes it a matter of an hour.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos.ground import Ground
+from tests.chaos.harness import Begin, blow_count, lease, time_limit
+from tests.chaos.load import Moods
+
+FREEZES, EMAILS = 6, 200
+"""Where the environment asks for nothing else. Freezes are MariaDB's, and DynamoDB has a tenth of them beside; an
+embedded queue has no rival. Mails are shared out as in the other runs."""
+MOMENT = 0.8
+"""Seconds until a replica is stopped, at the most."""
+GO_AHEAD = 0.8
+"""Seconds that the relay takes for its 354, at the most: many are stopped while they wait for it, and find it there."""
+
+pytestmark = pytest.mark.timeout(time_limit("freezes", FREEZES, EMAILS))
+
+
+@pytest.mark.parametrize("ground", ["mysql", pytest.param("dynamodb", marks=pytest.mark.dynamodb)], indirect=True)
+async def test_chaos_freezes(begin: Begin, ground: Ground) -> None:
+    chaos = begin("freezes", EMAILS, moods=Moods(data=GO_AHEAD))
+    freezes = blow_count("freezes", chaos.ground.store, FREEZES)
+    record = await chaos.run(lambda: chaos.fleet.freeze(MOMENT, 2 * lease(ground.store)), freezes)
+    assert record.blows == record.struck == freezes
+    assert any(watch.gone for watch in chaos.fleet.watches), "nobody took anything over: nothing is shown"
