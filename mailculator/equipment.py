@@ -82,7 +82,8 @@ class Equipment:
         stages = (lifecycle.INTAKE, lifecycle.SENDER)
         self._threads = {stage.name: Threads(FILE_THREADS, stage.name) for stage in stages}
         limit = max(timing.lease, LEAST_SILENCE)
-        self._watchdog = Watchdog(limit, busiest=[threads.busiest for threads in self._threads.values()])
+        busiest = [threads.busiest for threads in self._threads.values()]
+        self._watchdog = Watchdog(limit, cpu=timing.lease / 3, busiest=busiest)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:

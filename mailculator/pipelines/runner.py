@@ -210,9 +210,11 @@ class Runner:
 
     async def _mark_claim(self, emails: Sequence[Email]) -> None:
         """Whatever is marked of these comes after this: who looks for it need look no further back."""
-        for token in {email.claim_token for email in emails}:
-            with contextlib.suppress(JournalBroken):
-                await self._marks.begin(claim_key(self._store.name, token))
+        tokens = {email.claim_token for email in emails}  # one for all, or one each: that is the store's affair
+        marks = [self._marks.begin(claim_key(self._store.name, token)) for token in tokens]
+        for failure in await asyncio.gather(*marks, return_exceptions=True):
+            if failure is not None and not isinstance(failure, JournalBroken):
+                raise failure
 
     def _begin(self) -> None:
         # A claim may come back after the stop: none of it begins.

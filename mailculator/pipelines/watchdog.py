@@ -44,15 +44,23 @@ class Watchdog:
     while it is frozen nobody looks.
 
     Arguments:
-        limit: seconds of silence, or of CPU that one job of a worker may use.
+        limit: seconds of silence.
+        cpu: seconds of CPU that one job of a worker may use; `limit` where it is not given. Well below a lease: the
+            journal takes a mail for what a process died of only if that process made no mark later than a lease after.
         busiest: each tells how many seconds of CPU the longest job of its workers has used.
         end: what to do then.
     """
 
     def __init__(
-        self, limit: float, *, busiest: Sequence[Callable[[], float]] = (), end: Callable[[str], None] = end
+        self,
+        limit: float,
+        *,
+        cpu: float | None = None,
+        busiest: Sequence[Callable[[], float]] = (),
+        end: Callable[[str], None] = end,
     ) -> None:
         self._limit = limit
+        self._cpu = limit if cpu is None else cpu
         self._every = limit / LOOKS
         self._busiest = busiest
         self._end = end
@@ -89,7 +97,7 @@ class Watchdog:
         if self._silent > LOOKS:
             self._end(f"the event loop has not turned for {self._limit:g} s")
         used = max((ask() for ask in self._busiest), default=0.0)
-        if used > self._limit:
+        if used > self._cpu:
             self._end(f"one job has used {used:.0f} s of CPU")
 
     def _run(self) -> None:

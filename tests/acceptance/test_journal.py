@@ -32,13 +32,7 @@ NOTE = "rescued: the lease of first expired"
 
 
 def settings(scene: Scene, replica: str, **changes: object) -> dict[str, object]:
-    return scene.settings(
-        MAILCULATOR_REPLICA=replica,
-        MAILCULATOR_TIME_SCALE=SCALE,
-        MAILCULATOR_SMTP_CONNECTIONS=CONNECTIONS,
-        MAILCULATOR_CALLBACK_CONNECTIONS=CONNECTIONS,
-        **changes,
-    )
+    return scene.of_replica(replica, scale=SCALE, connections=CONNECTIONS, **changes)
 
 
 async def kill(process: ServiceProcess) -> None:

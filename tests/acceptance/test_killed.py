@@ -38,13 +38,7 @@ def shared_scene(mariadb_queue: Queue, relay: SmtpPeer, callback: CountingCallba
 
 
 def settings(scene: Scene, replica: str, **changes: object) -> dict[str, object]:
-    return scene.settings(
-        MAILCULATOR_REPLICA=replica,
-        MAILCULATOR_TIME_SCALE=SCALE,
-        MAILCULATOR_SMTP_CONNECTIONS=CONNECTIONS,
-        MAILCULATOR_CALLBACK_CONNECTIONS=CONNECTIONS,
-        **changes,
-    )
+    return scene.of_replica(replica, scale=SCALE, connections=CONNECTIONS, **changes)
 
 
 async def test_killed_while_taking_mail_in(scene: Scene) -> None:

@@ -84,6 +84,16 @@ class Scene:
             **changes,
         }
 
+    def of_replica(self, name: str, *, scale: float, connections: int, **changes: object) -> dict[str, object]:
+        """The environment of one of several replicas, with shortened delays."""
+        return self.settings(
+            MAILCULATOR_REPLICA=name,
+            MAILCULATOR_TIME_SCALE=scale,
+            MAILCULATOR_SMTP_CONNECTIONS=connections,
+            MAILCULATOR_CALLBACK_CONNECTIONS=connections,
+            **changes,
+        )
+
     async def put(self, count: int) -> list[str]:
         """That many emails more, by the producers' own statements."""
         emails = await asyncio.to_thread(write_many, self.folder, count)

@@ -53,6 +53,12 @@ def test_a_job_that_spins_ends_it(used: float) -> None:
     assert ended == ([] if used < 30 else ["one job has used 31 s of CPU"])
 
 
+def test_a_job_may_be_given_less_than_silence() -> None:
+    ended = Ended()
+    Watchdog(30.0, cpu=10.0, busiest=[lambda: 11.0], end=ended.append).look()
+    assert ended == ["one job has used 11 s of CPU"]
+
+
 async def test_what_a_job_uses_is_told_from_what_it_waits() -> None:
     threads, waiting, go = Threads(2, "test"), threading.Event(), threading.Event()
 
