@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ async def rows(queue: Store, wanted: Wanted) -> list[Row]:
     found: list[Row] = []
     for status in _statuses(wanted.status):
         found += [row async for row in _unknown(queue, status, wanted)]
-    return list(islice(sorted(found, key=lambda row: row.id), wanted.limit))
+    return sorted(found, key=lambda row: row.id)[: wanted.limit]
 
 
 def _statuses(only: Status | None) -> tuple[Status, ...]:

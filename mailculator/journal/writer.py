@@ -121,7 +121,8 @@ class Journal:
         self._trimmer = ThreadPoolExecutor(1, thread_name_prefix="journal-trim")
         failure = await self._start_segment(self._scribe)
         if isinstance(failure, OSError) and failure.errno in _PASSING:
-            self._break(self._scribe, failure)
+            self._blame(failure)
+            self._mend_soon(self._scribe)
         elif failure is not None:
             await self.close()
             raise JournalBroken(self._directory, f"cannot be opened: {words(failure)}") from failure
@@ -218,8 +219,7 @@ class Journal:
                 self._on_change(None)
         breaks = failure is not None and self.trouble is None
         if failure is not None and breaks:
-            self._since = self._wall()
-            self.trouble = self._describe(failure)
+            self._blame(failure)
         for waiter in group:
             if waiter.future.done():  # its caller was cancelled
                 continue
@@ -227,14 +227,15 @@ class Journal:
                 waiter.future.set_result(None)
             else:
                 waiter.future.set_exception(self._broken(failure))
-        if breaks and self._scribe is not None and failure is not None:
-            self._break(self._scribe, failure)
+        if breaks and self._scribe is not None:
+            self._mend_soon(self._scribe)
 
-    def _break(self, scribe: Scribe, failure: Exception) -> None:
-        """Say so, and see to it that it is tried again."""
-        if self._since is None:
-            self._since = self._wall()
-            self.trouble = self._describe(failure)
+    def _blame(self, failure: Exception) -> None:
+        self._since = self._wall()
+        self.trouble = self._describe(failure)
+
+    def _mend_soon(self, scribe: Scribe) -> None:
+        """Tell of the trouble, and see to it that a new segment is tried."""
         if self._mender is None or self._mender.done():
             self._mender = asyncio.create_task(self._mend(scribe), name="journal-mender")
         self._on_change(self.trouble)

@@ -91,10 +91,7 @@ class Inquest:
 
 
 def _set_aside(email: Email, reason: str) -> Outcome:
-    match STAGE_BY_WORKING[email.status]:
-        case stage if stage is INTAKE:
-            return Invalid(reason)
-        case stage if stage is SENDER:
-            return Failed(reason)
-        case _:
-            return Park(reason)
+    stage = STAGE_BY_WORKING[email.status]
+    if stage is INTAKE:
+        return Invalid(reason)
+    return Failed(reason) if stage is SENDER else Park(reason)
