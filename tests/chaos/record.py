@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
+
+from benchmarks.report import machine
 
 RECORDS = "MAILCULATOR_TEST_CHAOS_RECORDS"
 """Directory that the records go to; none are written when it is not set."""
+_UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,47 @@ class Record:
 
     def keep(self) -> None:
         """Write it where the environment says, if it says so."""
-        if folder := os.environ.get(RECORDS):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            name = f"{self.what}-{self.store}-{self.date.replace(':', '')}.json"
-            Path(folder, name).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        _keep(f"{self.what}-{self.store}", self.date, asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A run whose figures are its own, not those of blows that befall replicas.
+
+    Arguments:
+        what: the kind of run: faults, simulation and the like.
+        on: what it was made of: a store, or some other part.
+        date: ISO 8601, UTC, when it ended.
+        seconds: it took in all.
+        figures: what came of it, in the order and by the names in which people read them.
+    """
+
+    what: str
+    on: str
+    date: str
+    seeds: tuple[int, ...]
+    machine: str
+    seconds: float
+    figures: dict[str, int | float | str]
+
+    @classmethod
+    def of(
+        cls, what: str, on: str, seeds: Sequence[int], seconds: float, figures: Mapping[str, int | float | str]
+    ) -> Self:
+        """One that ends now."""
+        date = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(what, on, date, tuple(seeds), machine(), round(seconds, 1), dict(figures))
+
+    def keep(self) -> None:
+        """Write it where the environment says, if it says so."""
+        _keep(f"{self.what}-{self.on}", self.date, asdict(self))
+
+
+def _keep(name: str, date: str, values: dict[str, object]) -> None:
+    if folder := os.environ.get(RECORDS):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        file = Path(folder, f"{_UNFIT.sub('-', name)}-{date.replace(':', '')}.json")
+        file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

@@ -1,6 +1,6 @@
 """The figures of docs/reliability.md, from the records of runs: `python -m tests.chaos.report DIR`.
 
-Of several runs of one kind on one store the newest counts.
+Of several runs of one kind on one store, or one other part, the newest counts.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from tests.chaos.record import Record
+from tests.chaos.record import Proof, Record
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
@@ -38,9 +37,20 @@ _COLUMNS = (
 _HEAD = (f"| {' | '.join(_COLUMNS)} |", "|---|---|" + "---:|" * (len(_COLUMNS) - 2))
 
 
-def load(folder: Path) -> list[Record]:
-    """Every record in a directory. Errors: TypeError or ValueError when one is none of ours."""
-    return [_record(json.loads(path.read_text(encoding="utf-8"))) for path in sorted(folder.glob("*.json"))]
+_OTHERS = ("| run | on | what came of it |", "|---|---|---|")
+
+
+def load(folder: Path) -> tuple[list[Record], list[Proof]]:
+    """Everything in a directory. Errors: TypeError or ValueError when a file is none of ours."""
+    records, proofs = [], []
+    for path in sorted(folder.glob("*.json")):
+        values = json.loads(path.read_text(encoding="utf-8"))
+        values["seeds"] = tuple(values["seeds"])
+        if "figures" in values:
+            proofs.append(Proof(**values))
+        else:
+            records.append(Record(**values))
+    return records, proofs
 
 
 def newest(records: Iterable[Record]) -> list[Record]:
@@ -49,6 +59,18 @@ def newest(records: Iterable[Record]) -> list[Record]:
     for record in sorted(records, key=lambda one: one.date):
         found[record.what, record.store] = record
     return sorted(found.values(), key=lambda one: (_ORDER.index(one.what), list(_STORES).index(one.store)))
+
+
+def newest_proofs(proofs: Iterable[Proof]) -> list[Proof]:
+    """The last run of each other kind on each part, by name."""
+    found = {(proof.what, proof.on): proof for proof in sorted(proofs, key=lambda one: one.date)}
+    return [found[key] for key in sorted(found)]
+
+
+def other_table(proofs: Sequence[Proof]) -> str:
+    """What stands below it, of all the other runs."""
+    rows = [f"| {one.what} | {one.on} | {_figures(one)} |" for one in proofs]
+    return "\n".join([*_OTHERS, *rows, "", "Each of them:", "", *map(_proof_origin, proofs)])
 
 
 def table(records: Sequence[Record]) -> str:
@@ -64,10 +86,6 @@ def put(page: Path, text: str) -> None:
     if not found or not closed:
         raise ValueError(f"{page.name} lacks {BEGIN} … {END}")
     page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
-
-
-def _record(values: dict[str, Any]) -> Record:
-    return Record(**{**values, "seeds": tuple(values["seeds"])})
 
 
 def _row(one: Record) -> str:
@@ -98,9 +116,23 @@ def _origin(one: Record) -> str:
     return f"- {one.what}, {_STORES[one.store]}: seed {seeds}; {one.seconds / 60:.1f} minutes; {kinds}. {one.machine}"
 
 
+def _figures(one: Proof) -> str:
+    return ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}" for name, value in one.figures.items()
+    )
+
+
+def _proof_origin(one: Proof) -> str:
+    seeds = f"seed {', '.join(map(str, one.seeds))}; " if one.seeds else ""
+    return f"- {one.what}, {one.on}: {seeds}{one.seconds / 60:.1f} minutes. {one.machine}"
+
+
 def main(folder: Path, page: Path = PAGE) -> None:
     """Put the newest records of a directory on the page."""
-    put(page, table(newest(load(folder))))
+    records, proofs = load(folder)
+    parts = [table(newest(records))] if records else []
+    parts += [other_table(newest_proofs(proofs))] if proofs else []
+    put(page, "\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import report
-from tests.chaos.record import RECORDS, Record, percentile
+from tests.chaos.record import RECORDS, Proof, Record, percentile
 
 RECORD = Record(
     what="kills",
@@ -49,8 +49,8 @@ def test_a_record_is_kept_where_the_environment_says(tmp_path: Path, monkeypatch
     RECORD.keep()
     monkeypatch.setenv(RECORDS, str(tmp_path / "new"))
     RECORD.keep()
-    assert report.load(tmp_path / "new") == [RECORD]
-    assert report.load(tmp_path) == []
+    assert report.load(tmp_path / "new") == ([RECORD], [])
+    assert report.load(tmp_path) == ([], [])
 
 
 def test_the_newest_of_each_in_the_order_of_the_page() -> None:
@@ -92,3 +92,23 @@ def test_percentiles_by_nearest_rank(share: float, wanted: float) -> None:
 
 def test_no_percentile_of_nothing() -> None:
     assert percentile([], 0.5) is None
+
+
+def test_other_runs_stand_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RECORDS, str(tmp_path))
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    proof = Proof.of("faults", "MariaDB / blackhole", (3,), 60.0, {"cells": 12, "lost": 0, "recovered after": "4.1 s"})
+    RECORD.keep()
+    proof.keep()
+    assert report.load(tmp_path) == ([RECORD], [proof])
+    report.main(tmp_path, page)
+    text = page.read_text()
+    assert "| faults | MariaDB / blackhole | cells 12, lost 0, recovered after 4.1 s |" in text
+    assert "- faults, MariaDB / blackhole: seed 3; 1.0 minutes. " in text
+    assert text.index("| kills |") < text.index("| faults |") < text.index(report.END)
+
+
+def test_of_several_other_runs_the_newest_counts() -> None:
+    runs = [Proof("fuzz", "payloads", f"2026-11-{day}T10:00:00+00:00", (day,), "", 1.0, {}) for day in (20, 19)]
+    assert report.newest_proofs(runs) == [runs[0]]
