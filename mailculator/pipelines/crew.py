@@ -103,6 +103,7 @@ class Crew:
             timing=timing,
             clock=clock,
             observer=observer,
+            keeper=self._keeper,
             wake=self.wake,
             on_ping=on_ping,
             on_counts=on_counts,

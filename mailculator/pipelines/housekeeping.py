@@ -12,6 +12,7 @@ from mailculator.clock import Clock
 from mailculator.errors import StoreError
 from mailculator.events import Observer, Purged, Rescued
 from mailculator.model import Status, StatusCount
+from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.rescue import Judge, put_back
 from mailculator.stores.base import Overdue, Ping, Recorded
 from mailculator.stores.watched import WatchedStore
@@ -33,6 +34,7 @@ class Housekeeper:
         count_every: seconds between two counts at the least, where they are dearer than `check_every` allows for.
         replica: this process's name, for what only one of all replicas does.
         judge: asked what became of emails whose holder is gone.
+        keeper: of the leases of this process, which is never taken for dead by itself.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Housekeeper:
         timing: Timing,
         clock: Clock,
         observer: Observer,
+        keeper: Keeper,
         wake: Callable[[Status], None],
         on_ping: Callable[[Ping | None], None],
         on_counts: Callable[[Mapping[Status, StatusCount]], None],
@@ -50,6 +53,7 @@ class Housekeeper:
         judge: Judge = put_back,
     ) -> None:
         self._store = store
+        self._keeper = keeper
         self._replica = replica
         self._timing = timing
         self._clock = clock
@@ -61,6 +65,7 @@ class Housekeeper:
         self._count_every = max(timing.check_every, count_every)
         self._counted: Mapping[Status, StatusCount] = {}
         self._counted_until = -math.inf
+        self._began = clock.now()
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -98,13 +103,13 @@ class Housekeeper:
         return self._counted if self._clock.now() <= self._counted_until else {}
 
     async def tend(self) -> None:
-        """Rescue and purge every `rescue_every` seconds."""
-        while not await self._clock.wait(self._stop, self._timing.rescue_every):
-            try:
+        """Rescue and purge every `rescue_every` seconds; at once where whoever held anything is certainly gone."""
+        pause = 0.0 if self._is_alone() else self._timing.rescue_every
+        while not await self._clock.wait(self._stop, pause):
+            pause = self._timing.rescue_every
+            with contextlib.suppress(StoreError):  # reported by the store's watcher; the next round tries again
                 await self.rescue()
                 await self.purge()
-            except StoreError:
-                continue  # reported by the store's watcher; the next round tries again
 
     async def upkeep(self) -> None:
         """What the backend itself must see to, at once and then every `rescue_every` seconds."""
@@ -128,14 +133,29 @@ class Housekeeper:
         as it answers again, so wait for as long as a renewal takes before calling anyone dead.
         """
         since = self._store.answering_since
-        if since is None or self._clock.now() - since < self._timing.renew_every:
+        if since is None or not (self._is_alone() or self._clock.now() - since >= self._timing.renew_every):
             return
         while not self._stop.is_set():
             found = await self._store.overdue(RESCUE_BATCH, foreign_hold=self._timing.foreign_hold)
-            rescued = await self._settle(found) if found else 0
+            others = await self._of_others(found)
+            rescued = await self._settle(others) if others else 0
             # Of a full batch that nobody could write, the next round may know more.
             if len(found) < RESCUE_BATCH or not rescued:
                 return
+
+    def _is_alone(self) -> bool:
+        """Whether nobody else holds anything here, and this process holds nothing for so long that it ran out."""
+        return not self._store.capabilities.many_processes and self._clock.now() - self._began < self._timing.lease
+
+    async def _of_others(self, found: Sequence[Overdue]) -> Sequence[Overdue]:
+        """All but what this very process is at work on: a clock that was set forward makes that look overdue too.
+
+        It is renewed instead. Errors: StoreError.
+        """
+        ours = self._keeper.held([one.email for one in found])
+        if ours:
+            await self._keeper.renew()
+        return [one for one in found if one.email.id not in ours]
 
     async def _settle(self, found: Sequence[Overdue]) -> int:
         """Have them judged, and write that down. Returns how many of them were still there to be rescued."""

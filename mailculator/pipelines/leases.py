@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -48,6 +48,11 @@ class Keeper:
         known = self._held.get(email.id)
         if known is not None and known[0].claim_token == email.claim_token:
             del self._held[email.id]
+
+    def held(self, emails: Iterable[Email]) -> frozenset[str]:
+        """Ids of those that are kept under the very claim with which they stand here."""
+        known = ((email, self._held.get(email.id)) for email in emails)
+        return frozenset(email.id for email, ours in known if ours and ours[0].claim_token == email.claim_token)
 
     def stop(self) -> None:
         """End `run` at its next turn."""

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -86,14 +86,16 @@ def _open(path: Path, service: bool) -> SqliteStore:
 
 
 def _prepare(path: Path) -> None:
-    """Make the file where there is none, and compare its schema with ours."""
+    """Make the file where there is none, compare its schema with ours, and end the leases of whoever had it before."""
     files = schema_files(NAME)
     with closing(connect(path, create=True)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
             apply_files(connection, files, lambda _: None)
         refusal = read_state(connection, files).refusal
-    if refusal is not None:
-        raise SchemaError(NAME, refusal)
+        if refusal is not None:
+            raise SchemaError(NAME, refusal)
+        with suppress(sqlite3.OperationalError):  # a full disk: then they run out by themselves
+            sqlite_overdue.let_go(connection)
 
 
 class SqliteStore:

@@ -39,6 +39,15 @@ def overdue_since(at: int, foreign_hold: float) -> dict[str, str | int]:
     return {"working": json.dumps(sorted(WORKING)), "now": at, "hold": milliseconds(foreign_hold)}
 
 
+def let_go(connection: sqlite3.Connection) -> None:
+    """End every lease: the one process that could hold any is the one that opens the file now, and holds nothing."""
+    connection.execute(
+        "UPDATE emails SET lease_until = :gone WHERE lease_until > :gone AND lease_version = version"
+        " AND status IN (SELECT value FROM json_each(:working))",
+        {"working": json.dumps(sorted(WORKING)), "gone": now(connection) - 1},
+    )
+
+
 def overdue(connection: sqlite3.Connection, limit: int, foreign_hold: float) -> list[Overdue]:
     """What nobody holds any more; what cannot be moved is left for later, with the reason."""
     at = now(connection)

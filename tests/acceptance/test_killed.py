@@ -59,6 +59,19 @@ async def test_killed_while_sending(scene: Scene) -> None:
     await _another_ends_it(scene, Status.PROCESSING)
 
 
+async def test_an_embedded_queue_goes_on_as_soon_as_its_service_is_back(
+    sqlite_queue: Queue, relay: SmtpPeer, callback: CountingCallback, tmp_path: Path
+) -> None:
+    """Nobody else can hold its mail, so that nobody waits for a lease to run out: here one of three minutes."""
+    scene = Scene(dict(sqlite_queue.variables), sqlite_queue.producer, relay, callback, tmp_path)
+    relay.hang("rcpt")
+    await scene.put(EMAILS)
+    async with ServiceProcess(settings(scene, "first", MAILCULATOR_LEASE=3600)) as first:
+        await scene.standing_in(Status.PROCESSING, CONNECTIONS)
+        await _kill(first)
+    await _another_ends_it(scene, Status.PROCESSING)
+
+
 async def test_killed_while_calling_back_about_sent_mail(scene: Scene) -> None:
     scene.callback.script += [callback_peer.hang] * (2 * EMAILS)
     await scene.put(EMAILS)

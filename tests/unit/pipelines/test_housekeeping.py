@@ -12,11 +12,12 @@ import pytest
 from mailculator import lifecycle
 from mailculator.errors import StoreUnavailable
 from mailculator.events import Rescued, StoreCalled
-from mailculator.lifecycle import Outcome
+from mailculator.lifecycle import INTAKE, Outcome
 from mailculator.model import Status, StatusCount
 from mailculator.pipelines.housekeeping import RESCUE_BATCH, Housekeeper
+from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.rescue import Judge, put_back
-from mailculator.stores.base import Overdue, Ping, Store
+from mailculator.stores.base import Capabilities, Overdue, Ping, Store
 from mailculator.stores.watched import WatchedStore
 from mailculator.timing import Timing
 from tests.support.clock import FakeClock
@@ -36,11 +37,13 @@ class Bench:
         self.woken: list[Status] = []
         self.pings: list[Ping | None] = []
         self.counted: list[Mapping[Status, StatusCount]] = []
+        self.leases = Keeper(cast(Store, self.store), timing=TIMING, clock=self.clock)
         self.keeper = Housekeeper(
             self.watched,
             timing=TIMING,
             clock=self.clock,
             observer=self.seen,
+            keeper=self.leases,
             wake=self.woken.append,
             on_ping=self.pings.append,
             on_counts=self.counted.append,
@@ -56,6 +59,47 @@ async def test_rescue_goes_on_until_nothing_is_left_and_wakes_who_can_work_on_it
     assert bench.store.statuses() == [Status.READY] * (RESCUE_BATCH + 5)
     assert len(bench.seen.of(Rescued)) == RESCUE_BATCH + 5
     assert bench.woken[0] is Status.READY
+
+
+async def test_who_is_alone_with_a_store_takes_up_at_once_what_the_one_before_it_left() -> None:
+    bench = Bench()
+    bench.store.add("a", status=Status.PROCESSING)
+    tending = asyncio.create_task(bench.keeper.tend())
+    await bench.clock.advance(0.0)
+    assert bench.store.statuses() == [Status.READY]
+    bench.keeper.stop()
+    await bench.clock.advance(TIMING.rescue_every)
+    await tending
+
+
+async def test_one_among_several_first_waits_until_the_living_have_had_time_to_renew() -> None:
+    bench = Bench()
+    bench.watched.capabilities = Capabilities(many_processes=True)
+    bench.store.add("a", status=Status.PROCESSING)
+    await bench.clock.advance(TIMING.renew_every - 0.1)
+    await bench.keeper.rescue()
+    assert bench.store.statuses() == [Status.PROCESSING]
+
+
+async def test_what_this_process_is_at_work_on_is_renewed_however_overdue_it_looks() -> None:
+    bench = Bench()
+    bench.store.add("ours", "theirs")
+    emails = await bench.store.claim(INTAKE, 2, lease=TIMING.lease, holder="me")
+    ours = bench.leases.hold(emails[0], bench.clock.now(), lambda: None)
+    await bench.clock.advance(TIMING.renew_every)
+    await bench.keeper.rescue()
+    assert bench.store.statuses() == [Status.INTAKING, Status.ACCEPTED]
+    assert ours.lease is not None
+    assert ours.lease.holds(TIMING.lease - 0.1)
+
+
+async def test_a_claim_before_the_one_that_is_held_now_is_not_ours() -> None:
+    bench = Bench()
+    bench.store.add("a")
+    (claimed,) = await bench.store.claim(INTAKE, 1, lease=TIMING.lease, holder="me")
+    bench.leases.hold(claimed, bench.clock.now(), lambda: None)
+    bench.store.steal("a")
+    assert bench.leases.held([bench.store.entries["a"].email]) == frozenset()
 
 
 async def test_a_judge_decides_what_becomes_of_each() -> None:
@@ -204,6 +248,7 @@ async def test_where_counting_is_paid_for_it_is_done_less_often_and_the_last_cou
         timing=TIMING,
         clock=bench.clock,
         observer=bench.seen,
+        keeper=bench.leases,
         wake=bench.woken.append,
         on_ping=bench.pings.append,
         on_counts=bench.counted.append,

@@ -273,3 +273,20 @@ async def test_a_page_of_parked_rows_looks_at_no_others(path: Path) -> None:
     plan = store._reader._connection.execute("EXPLAIN QUERY PLAN " + page).fetchall()
     assert any("SEARCH emails USING INDEX emails_due (status=? AND parked=?)" in line[-1] for line in plan)
     await store.close()
+
+
+async def test_who_opens_the_file_ends_the_leases_of_who_had_it_before_and_the_command_line_does_not(
+    path: Path,
+) -> None:
+    before = await open_queue(path, service=True)
+    await before.enqueue([NewEmail("a", "/a.json")])
+    assert await claimed(before) == ["a"]
+    beside = await open_queue(path, service=False)
+    assert await before.overdue(10, foreign_hold=1800.0) == []
+    await beside.close()
+    await before.close()  # as a kill would leave it: nothing is given back
+
+    after = await open_queue(path, service=True)
+    (left,) = await after.overdue(10, foreign_hold=1800.0)
+    assert (left.email.id, left.holder) == ("a", "tester")
+    await after.close()
