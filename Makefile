@@ -11,6 +11,8 @@ export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := tools/bootstrap.sh
+# What the tests need beside Python packages.
+PROGRAMS := mariadbd smtp-sink strace faketime
 # The database server lies in /usr/sbin, which a plain user's PATH may lack.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 
@@ -23,20 +25,20 @@ run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 
 # Two at a time, each file as a whole: most tests wait for something. For a debugger: ARGS="-n 0".
 test: ## all tests: make test ARGS="-k callback"
-	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@$(BOOTSTRAP) dev $(PROGRAMS)
 	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
-	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@$(BOOTSTRAP) dev $(PROGRAMS)
 	@$(BIN)/python -m tests.support.dynamodb_local $(BIN)/pytest -m dynamodb $(ARGS)
 
 test-long: ## what takes minutes each: the cutover's rehearsal, an older consumer and chaos on DynamoDB
-	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@$(BOOTSTRAP) dev $(PROGRAMS)
 	@$(BIN)/pytest -m long $(ARGS)
 
 # Large figures of what `make test` runs in small; each by itself, since each takes up to 40 minutes. What they find is
 # written down in data/chaos, and `make chaos-report` brings it into docs/reliability.md.
-CHAOS = @$(BOOTSTRAP) dev mariadbd smtp-sink && MAILCULATOR_TEST_CHAOS_RECORDS=data/chaos
+CHAOS = @$(BOOTSTRAP) dev $(PROGRAMS) && MAILCULATOR_TEST_CHAOS_RECORDS=data/chaos
 chaos-kills: ## kill -9 of random replicas under load: make chaos-kills ARGS="-k mysql"
 	$(CHAOS) MAILCULATOR_TEST_CHAOS_KILLS=1000 MAILCULATOR_TEST_CHAOS_MAILS=20000 \
 		$(BIN)/pytest -m "" tests/chaos/test_chaos_kills.py $(ARGS)
