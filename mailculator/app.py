@@ -207,6 +207,7 @@ class Service:
             self._health.store_silent(name)
         else:
             self._health.store_answered(name, seconds=ping.seconds, writable=ping.writable)
+            self._metrics.set_clock(name, ping.clock_off)
 
     def _counted(self, name: str, counts: Mapping[Status, StatusCount]) -> None:
         self._metrics.set_counts(name, counts)

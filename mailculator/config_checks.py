@@ -45,6 +45,11 @@ def warnings(settings: Settings) -> list[Problem]:
     told = (
         (mysql and settings.mysql_tls == "skip-verify", "MYSQL_TLS", "MariaDB's certificate is not verified"),
         (
+            mysql and settings.mysql_tls == "false" and not is_loopback(settings.mysql_host),
+            "MYSQL_TLS",
+            "mail's data crosses the network to MariaDB unencrypted",
+        ),
+        (
             mysql and not settings.mysql_password.get_secret_value(),
             "MYSQL_PASSWORD",
             "no password is sent to MariaDB",
@@ -66,6 +71,7 @@ def warnings(settings: Settings) -> list[Problem]:
             "MAILCULATOR_SMTP_ALLOW_PLAINTEXT_AUTH",
             "the relay's password crosses the network unencrypted",
         ),
+        (_is_plain(settings.callback_url), "PIPELINE_CALLBACK_URL", "callbacks cross the network unencrypted"),
         (settings.time_scale != 1.0, "MAILCULATOR_TIME_SCALE", "every delay and timeout is changed; this is for tests"),
     )
     return [Problem(variable, message) for applies, variable, message in told if applies]

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from mailculator import environment, lifecycle
@@ -29,7 +29,7 @@ from mailculator.pipelines.solitude import Solitude
 from mailculator.pipelines.threads import Threads
 from mailculator.pipelines.unknown import Policy
 from mailculator.pipelines.watchdog import Watchdog
-from mailculator.transport.callback_format import callback_format
+from mailculator.transport.callback_format import CurrentFormat, callback_format
 from mailculator.transport.rate import Rate
 from mailculator.transport.relay_settings import relay_settings
 from mailculator.transport.smtp import SmtpRelay
@@ -60,10 +60,9 @@ class Equipment:
         self._observer = observer
         self._clock = clock
         self._rng = rng
-        reread = partial(environment.reread, "SMTP_PASS", os.environ)
-        self._relay = SmtpRelay(relay_settings(settings), timing, reread=reread)
+        self._relay = SmtpRelay(relay_settings(settings), timing, reread=_reread("SMTP_PASS"))
         self._webhook = WebhookClient(callback_settings(settings))
-        self._format = callback_format(settings)
+        self._format = CurrentFormat(callback_format(settings), _reread("MAILCULATOR_CALLBACK_SECRET"))
         self._budget = ByteBudget(settings.memory_limit)
         self.rate = Rate(settings.smtp_rate, on_change=self._paced)
         self._breakers = {name: self._breaker(name) for name in ("relay", "callback", "share")}
@@ -121,6 +120,7 @@ class Equipment:
     async def reload(self) -> None:
         """Take secrets anew from their files, where a connection in use does not have to end for it."""
         await self._relay.reread_password()
+        await self._format.reread_secrets()
 
     def halt(self) -> None:
         """The process stops: no breaker is probed any more."""
@@ -218,3 +218,7 @@ class Equipment:
             with contextlib.suppress(JournalBroken):  # the next look may do better; nothing depends on it
                 await self.marks.trim()
             await self._clock.wait(never, TRIM_EVERY)
+
+
+def _reread(name: str) -> Callable[[], str | None]:
+    return partial(environment.reread, name, os.environ)

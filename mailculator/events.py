@@ -101,9 +101,9 @@ class StoreNoticed:
     """A store met something that somebody should know of.
 
     Arguments:
-        kind: short and stable: poisoned, foreign_write, producer_requeue, adopted, repaired, own_write_recognised,
-            race_lost, stopped, resumed, throttled, past, without_ttl, sweep_failed, note_lost, duplicate,
-            guard_skipped, clock.
+        kind: short and stable: poisoned, unworkable, foreign_write, producer_requeue, adopted, repaired,
+            own_write_recognised, race_lost, stopped, resumed, throttled, past, without_ttl, sweep_failed, note_lost,
+            duplicate, guard_skipped, clock, clock_off, clock_right.
         email_id: the email it is about, if it is about one.
         detail: for people; no address and no secret in it.
     """

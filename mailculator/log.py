@@ -57,16 +57,19 @@ _NOTICES: Mapping[str, int] = MappingProxyType(
     {
         "stopped": logging.ERROR,
         "poisoned": logging.WARNING,
+        "unworkable": logging.WARNING,
         "foreign_write": logging.WARNING,
         "duplicate": logging.WARNING,
         "guard_skipped": logging.WARNING,
         "clock": logging.WARNING,
+        "clock_off": logging.WARNING,
         "throttled": logging.WARNING,
         "past": logging.WARNING,
         "without_ttl": logging.WARNING,
         "sweep_failed": logging.WARNING,
         "note_lost": logging.WARNING,
         "resumed": logging.INFO,
+        "clock_right": logging.INFO,
         "producer_requeue": logging.INFO,
     }
 )

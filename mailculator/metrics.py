@@ -5,6 +5,7 @@ Labels come from closed sets (stores, pipelines, statuses, results): never an ad
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,6 +39,8 @@ from mailculator.model import Status, StatusCount
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _ATTEMPT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
 _DELIVERY = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+
+TASKS = "mailculator_tasks"
 
 _BACKWARD = frozenset({"retry", "wait", "release", "park", "unknown"})
 _STAGES = {stage.name: stage for stage in STAGES}
@@ -73,6 +76,7 @@ class MetricsObserver:
         self._stores(registry)
         self.cutover = CutoverMetrics(registry)
         ProcessCollector(registry=registry)
+        Gauge(TASKS, "Tasks of the loop that is asked.", registry=registry).set_function(_tasks)
         build = Info("mailculator_build", "Version of the program and of Python.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})
 
@@ -181,6 +185,14 @@ class MetricsObserver:
         self._parked = _Bound(
             Gauge("mailculator_queue_parked_messages", "Emails set aside for an operator.", status, registry=registry)
         )
+        self._clocks = _Bound(
+            Gauge(
+                "mailculator_clock_offset_seconds",
+                "By how much this machine's clock is ahead of the store's.",
+                ("store",),
+                registry=registry,
+            )
+        )
 
     def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912  # one case per event is the clear form
         """Count one event."""
@@ -255,6 +267,11 @@ class MetricsObserver:
         """Show at each scrape what a store has charged: op, kind and units of each."""
         self._units.sources.append(spent)
 
+    def set_clock(self, store: str, off: float | None) -> None:
+        """Show by how many seconds this machine's clock is ahead of a store's; None shows nothing."""
+        if off is not None:
+            self._clocks[(store,)].set(off)
+
     def set_counts(self, store: str, counts: Mapping[Status, StatusCount]) -> None:
         """Show how many emails stand where; a status that is not in `counts` stands at zero, if it was shown before."""
         for status in Status:
@@ -288,6 +305,14 @@ class _Units(Collector):
         for key, units in sorted(totals.items()):
             family.add_metric(key, units)
         yield family
+
+
+def _tasks() -> float:
+    """How many there are; those that come and never go are a leak that descriptors and memory show late."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # asked outside of any loop
+        return 0
 
 
 def code_class(code: int) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from mailculator import callback_url, config, config_checks, log
-from mailculator.cli import output
+from mailculator.cli import histories, output
 from mailculator.cli.stores import place
 from mailculator.config import Settings
 from mailculator.errors import ConfigError, RelayUnavailable, StoreError
@@ -23,7 +23,7 @@ from mailculator.stores.base import Ping, SchemaState
 from mailculator.transport.relay_settings import relay_settings
 from mailculator.transport.smtp import SmtpRelay
 
-Verdict = Literal["ok", "warn", "down", "config"]
+Verdict = Literal["ok", "warn", "wrong", "down", "config"]
 
 CALLBACK_TIMEOUT = 10.0
 """Seconds for reaching the callback's server."""
@@ -34,7 +34,8 @@ class Finding:
     """One line of the report.
 
     Arguments:
-        verdict: down = a dependency does not answer; config = this version must not start like this.
+        verdict: wrong = what a store holds contradicts itself, and the service works on; down = a dependency does not
+            answer; config = this version must not start like this.
     """
 
     subject: str
@@ -63,11 +64,13 @@ async def check(*, as_json: bool) -> int:
 
 
 def exit_code(findings: list[Finding]) -> int:
-    """78 before 69: settings that must be mended first come first."""
+    """78 before 69 before 1: what must be mended first comes first."""
     verdicts = {one.verdict for one in findings}
     if "config" in verdicts:
         return output.CONFIG
-    return output.UNAVAILABLE if "down" in verdicts else output.OK
+    if "down" in verdicts:
+        return output.UNAVAILABLE
+    return output.FAILURE if "wrong" in verdicts else output.OK
 
 
 async def _store(settings: Settings, name: str) -> list[Finding]:
@@ -80,13 +83,14 @@ async def _store(settings: Settings, name: str) -> list[Finding]:
         store = await backend.open_store(settings, service=name != "sqlite")
         try:
             ping = await store.ping()
+            sampled = await histories.sample(store)
         finally:
             await store.close()
     except ConfigError as error:
         return [Finding(name, "config", str(error))]
     except StoreError as error:
         return [Finding(name, "down", f"{where}: {error}")]
-    return [*_schema(name, state), judge_server(name, where, ping)]
+    return [*_schema(name, state), judge_server(name, where, ping), judge_histories(name, sampled)]
 
 
 def _schema(name: str, state: SchemaState) -> list[Finding]:
@@ -102,6 +106,16 @@ def judge_server(name: str, where: str, ping: Ping) -> Finding:
     if not ping.tested:
         return Finding(name, "warn", f"{where}: {ping.server}, a kind of server that mailculator is not tested against")
     return Finding(name, "ok", f"{where}: {ping.server}, {ping.seconds * 1000:.0f} ms")
+
+
+def judge_histories(name: str, sampled: histories.Sampled) -> Finding:
+    """What a look at some histories came to; of many that are wrong the first are named."""
+    subject, count = f"{name} histories", sampled.looked_at
+    if not sampled.wrong:
+        return Finding(subject, "ok", f"{count} emails looked at, and their histories are whole")
+    named = [f"{email_id} {what}" for email_id, what in list(sampled.wrong.items())[: histories.NAMED]]
+    more = f" and {len(sampled.wrong) - len(named)} more" if len(sampled.wrong) > len(named) else ""
+    return Finding(subject, "wrong", f"{len(sampled.wrong)} of {count} emails looked at: {'; '.join(named)}{more}")
 
 
 async def _relay(settings: Settings) -> Finding:

@@ -34,7 +34,8 @@ def run() -> None:
 def check(as_json: Json = False) -> None:
     """Look at settings, schema and every dependency.
 
-    Nothing is sent. Exit code 69 when a dependency is down, 78 for what must be mended in settings or schema.
+    Nothing is sent. Exit code 69 when a dependency is down, 78 for what must be mended in settings or schema, 1 when a
+    history has a gap.
     """
     from mailculator.cli import checks
 

@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime, timedelta
 from mailculator import __version__
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
-from mailculator.events import Event, Lifetime, Moved, Observer
+from mailculator.events import Event, Lifetime, Moved, Observer, StoreNoticed
 from mailculator.lifecycle import TERMINAL
 from mailculator.model import Status, StatusCount
 from mailculator.notes import STOPPED
@@ -167,6 +167,10 @@ class MinuteKeeper:
         minutes = await self._store.minutes(since)
         survey = await self._store.survey()
         self._read_until = now
+        if survey.poisoned_count:
+            some = ", ".join(survey.poisoned[:5])
+            detail = f"{survey.poisoned_count} records that nobody can work on, among them {some}"
+            self._observer(StoreNoticed(self._store.name, "unworkable", detail=detail))
         self._on_learned(minutes, survey)
 
     def _tell_units(self, *, stopped: bool) -> None:

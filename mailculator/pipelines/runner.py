@@ -20,6 +20,7 @@ from mailculator.journal.marks import Key, claim_key
 from mailculator.lifecycle import Outcome, Release, Retry
 from mailculator.model import Email, Status
 from mailculator.pipelines.base import Pipeline
+from mailculator.pipelines.headway import Headway
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.recorder import Recorder
 from mailculator.pipelines.solitude import Solitude
@@ -46,8 +47,9 @@ class Runner:
     """One pipeline over one store.
 
     Claims whenever there is room, ahead of its handlers by as many emails as they handle at once, so that no handler
-    waits for a claim and no claim for the slowest handler. What was claimed ahead and not begun is given back when
-    the process stops or the breaker opens.
+    waits for a claim and no claim for the slowest handler; where the store renews each by itself, by no more than begin
+    before their first renewal. What was claimed ahead and not begun is given back when the process stops or the breaker
+    opens.
 
     Arguments:
         marks: the journal: what has begun and not ended when the process dies may be what it died of.
@@ -92,6 +94,7 @@ class Runner:
         self._looked_at = clock.now()
         self._failures = 0
         self._ahead: deque[tuple[Email, float]] = deque()
+        self._headway = Headway(clock, window=timing.renew_every, most=pipeline.concurrency)
         self._tasks: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
         self._unrecorded = 0
         self._recorder = Recorder(
@@ -174,10 +177,11 @@ class Runner:
 
     def _room(self) -> int:
         limit = self._pipeline.concurrency
+        ahead = limit if self._store.capabilities.renews_together else self._headway.allowed()
         # Refill when half of what was claimed ahead is used up: a claim a freed slot would be a transaction an email.
-        if len(self._ahead) > limit // 2:
+        if len(self._ahead) > ahead // 2:
             return 0
-        room = min(2 * limit - self.in_flight, self._pace.batch)
+        room = min(limit + ahead - self.in_flight, self._pace.batch)
         if self._away():
             room = 0 if self.in_flight else self._admitted(room)
         return room
@@ -234,6 +238,7 @@ class Runner:
 
     def _ended(self, email: Email, claimed_at: float, work: asyncio.Task[Outcome]) -> None:
         del self._tasks[email.id, email.claim_token]
+        self._headway.ended()
         # Only `abort` and a lost lease cancel; a handler that had gone too far to be undone answers instead.
         outcome = Release("interrupted") if work.cancelled() else work.result()
         self._hand_in(email, outcome, claimed_at)

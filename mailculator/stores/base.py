@@ -87,12 +87,14 @@ class Ping:
         tested: False for a kind or version that the contract suite is not run against.
         writable: False while it takes no writes (read-only replica, full disk).
         seconds: how long the answer took.
+        clock_off: seconds by which this machine's wall clock is ahead of the store's; None where they are the same.
     """
 
     server: str
     tested: bool
     writable: bool
     seconds: float
+    clock_off: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Capabilities:
     many_processes: bool
     count_every: float = 5.0
     """Seconds between two counts, at the least: where a count is paid for, it is asked for less often."""
+    renews_together: bool = True
+    """False where each email that is renewed costs a write of its own: fewer are claimed ahead of their handling."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import time
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
+from mailculator import environment
 from mailculator.config import Settings
 from mailculator.errors import SchemaError
 from mailculator.events import Observer, ignore
@@ -19,6 +21,7 @@ from mailculator.stores import mariadb_lifetime, mariadb_minutes, mariadb_record
 from mailculator.stores import mariadb_moves as moves_
 from mailculator.stores import mariadb_reservations as reservations_
 from mailculator.stores import mariadb_rows as rows_
+from mailculator.stores import mariadb_unknown as unknown_
 from mailculator.stores.base import (
     Capabilities,
     Enqueued,
@@ -34,7 +37,7 @@ from mailculator.stores.base import (
 )
 from mailculator.stores.guard import Lookout
 from mailculator.stores.mariadb_claimer import Claimer
-from mailculator.stores.mariadb_connection import Endpoint, connect, tls_context
+from mailculator.stores.mariadb_connection import Door, Endpoint, tls_context
 from mailculator.stores.mariadb_duplicates import DuplicateCheck
 from mailculator.stores.mariadb_errors import DuplicateRow, RowRefused
 from mailculator.stores.mariadb_pool import Pool
@@ -57,6 +60,7 @@ class MariadbStore:
         pool: closed with the store.
         duplicates: sorts out of the claims what another store sends; None hands everything out.
         clock: monotonic seconds.
+        wall: this machine's epoch seconds, which are compared with the server's and decide nothing.
         token: makes the name of a claim.
     """
 
@@ -69,10 +73,12 @@ class MariadbStore:
         *,
         duplicates: DuplicateCheck | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         token: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         self._pool = pool
         self._clock = clock
+        self._wall = wall
         self._rights = Rights(pool)
         self._names = RescueNames()
         self._claimer = Claimer(pool, duplicates=duplicates, clock=clock, token=token)
@@ -233,8 +239,10 @@ class MariadbStore:
         """Nothing: what is due is found by its index, whoever wrote it."""
 
     async def survey(self) -> Survey:
-        """See Store. An index of InnoDB misses no row."""
-        return Survey(exact=True)
+        """See Store. An index of InnoDB misses no row, but for those in a status that nobody asks for."""
+        async with self._pool.session("survey") as session:
+            ids, count = await unknown_.unknown(session)
+        return Survey(exact=True, poisoned=ids, poisoned_count=count)
 
     def spent(self) -> Sequence[Spent]:
         """See Store."""
@@ -244,15 +252,18 @@ class MariadbStore:
         """See Store."""
         started = self._clock()
         async with self._pool.session("ping") as session:
-            ((version, comment, read_only),) = (
-                await session.execute("SELECT VERSION(), @@version_comment, @@global.read_only")
+            asked = self._wall()
+            ((version, comment, read_only, now),) = (
+                await session.execute("SELECT VERSION(), @@version_comment, @@global.read_only, UNIX_TIMESTAMP(NOW(6))")
             ).rows
+            clock_off = (asked + self._wall()) / 2 - float(now)
         server = server_name(str(version), str(comment))
         return Ping(
             server=server,
             tested=server.startswith(TESTED),
             writable=str(read_only) in ("0", "OFF") and await self._rights.may_write(),
             seconds=self._clock() - started,
+            clock_off=clock_off,
         )
 
     async def close(self) -> None:
@@ -281,6 +292,11 @@ def endpoint(settings: Settings) -> Endpoint:
     )
 
 
+def reread_password() -> str | None:
+    """The password as its file has it now; None where it has no file. Errors: OSError, ValueError."""
+    return environment.reread("MYSQL_PASSWORD", os.environ)
+
+
 async def open_store(
     settings: Settings, *, service: bool, observer: Observer = ignore, guard: Lookout | None = None
 ) -> MariadbStore:
@@ -291,7 +307,7 @@ async def open_store(
         if state.refusal is not None:
             raise SchemaError(NAME, state.refusal)
     pool = Pool(
-        partial(connect, target),
+        Door(target, reread_password).open,
         size=settings.mysql_connections,
         timeout=target.timeout,
         store=NAME,

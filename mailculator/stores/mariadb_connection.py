@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -84,7 +84,8 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no t
             host=endpoint.host,
             port=endpoint.port,
             user=endpoint.user,
-            password=endpoint.password,
+            # aiomysql encodes it as Latin-1 wherever a password goes; servers and all other clients mean UTF-8.
+            password=endpoint.password.encode("utf-8", "surrogateescape").decode("latin-1"),
             db=endpoint.database,
             charset="utf8mb4",
             autocommit=True,
@@ -183,6 +184,40 @@ class Connection:
         self._driver.close()
 
 
+class Door:
+    """Opens connections, and when the server refuses the password, looks whether its file has another one by now.
+
+    Arguments:
+        reread: the password as its file has it now, None where it has no file. Asked in a thread. Errors: OSError,
+            ValueError.
+    """
+
+    def __init__(self, endpoint: Endpoint, reread: Callable[[], str | None]) -> None:
+        self._endpoint = endpoint
+        self._reread = reread
+
+    async def open(self) -> Connection:
+        """As `connect`."""
+        tried = self._endpoint
+        try:
+            return await connect(tried)
+        except StoreUnavailable as error:
+            if not _is_refused_login(error):
+                raise
+            await self._reread_password()
+            if self._endpoint.password == tried.password:
+                raise
+        return await connect(self._endpoint)
+
+    async def _reread_password(self) -> None:
+        try:
+            password = await asyncio.to_thread(self._reread)
+        except (OSError, ValueError):
+            return  # half written, or gone for now: the one we have may be right again by the next try
+        if password is not None:
+            self._endpoint = replace(self._endpoint, password=password)
+
+
 async def connect(endpoint: Endpoint) -> Connection:
     """Open a connection and set its session up.
 
@@ -216,6 +251,12 @@ def _session(version: str, timeout: float) -> tuple[str, str]:
         # (8 hours), and nobody could rescue what they cover. MySQL has nothing like it.
         limit += f", idle_transaction_timeout = {max(1, round(timeout)):d}"
     return _SESSION.format(lock_wait=max(1, round(timeout / 6)), limit=limit), _ISOLATION
+
+
+def _is_refused_login(error: StoreUnavailable) -> bool:
+    # 1045 is what every plugin says, 1698 what one says that takes no password.
+    cause = error.__cause__
+    return isinstance(cause, MySQLError) and bool(cause.args) and cause.args[0] in (1045, 1698)
 
 
 def _refused(error: Exception, endpoint: Endpoint) -> StoreUnavailable:

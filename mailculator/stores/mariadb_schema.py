@@ -17,8 +17,8 @@ from mailculator.retry import spread
 from mailculator.stores import mariadb_layout, schema_files
 from mailculator.stores.base import SchemaState
 from mailculator.stores.mariadb import NAME as STORE
-from mailculator.stores.mariadb import endpoint
-from mailculator.stores.mariadb_connection import Connection, Result, connect
+from mailculator.stores.mariadb import endpoint, reread_password
+from mailculator.stores.mariadb_connection import Connection, Door, Result
 from mailculator.stores.mariadb_errors import Aborted
 from mailculator.stores.schema_files import SchemaFile
 
@@ -178,7 +178,7 @@ class MariadbSchema:
         target = replace(endpoint(settings), timeout=statement_timeout)
         try:
             async with asyncio.timeout(self._timeout / 2):
-                connection = await connect(target)
+                connection = await Door(target, reread_password).open()
         except TimeoutError as error:
             where = f"{target.host}:{target.port}"
             raise StoreUnavailable(

@@ -199,8 +199,9 @@ class SqliteStore:
         """Nothing: what is due is found by its index, whoever wrote it."""
 
     async def survey(self) -> Survey:
-        """Its counts miss nothing."""
-        return Survey(exact=True)
+        """Its counts miss nothing but rows in a status that nobody knows."""
+        ids, found = await self._reader.run("survey", sqlite_rows.unknown)
+        return Survey(exact=True, poisoned=ids, poisoned_count=found)
 
     def spent(self) -> Sequence[Spent]:
         """Nothing is charged for."""

@@ -13,6 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -28,6 +29,7 @@ OLDEST_SQLITE = (3, 38)
 """The first with the operator `->>` (https://sqlite.org/json1.html#jptr)."""
 
 _GROUP_LIMIT = 64
+_BUSY_PAUSE = 0.01
 _AWAY = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -83,7 +85,7 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
     try:
         # A producer may store bytes that are no UTF-8. One such row must not make a whole batch unreadable (G14).
         connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
@@ -91,6 +93,20 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Switching over needs the file for itself, and SQLite waits for nobody there, whatever the timeout says."""
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(_BUSY_PAUSE)
+        else:
+            return
 
 
 class ProcessLock:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from mailculator.errors import SchemaError
 from mailculator.stores.base import SchemaState
-from mailculator.stores.schema_files import SchemaFile, pending, refusal, schema_files
+from mailculator.stores.schema_files import APPLY, SchemaFile, pending, refusal, schema_files
 from mailculator.stores.sqlite_connection import NAME, connect, mapped
+
+_RECORDS = {("table", "mailculator_schema"), ("table", "mailculator_meta")}
 
 
 class SqliteSchema:
@@ -30,6 +32,9 @@ class SqliteSchema:
 
     async def apply(self, progress: Callable[[str], None]) -> tuple[str, ...]:
         """Bring the file to the current schema in one transaction; a missing file and its folder are made.
+
+        Where every schema file is on record and something is missing all the same, they are run again, unless a newer
+        service has files of its own there. That brings back tables and indexes, but hardly any column.
 
         Errors: StoreUnavailable, StoreRejected; SchemaError when the file has tables of another make, and then nothing
         is changed.
@@ -61,17 +66,17 @@ def read_state(connection: sqlite3.Connection | None, files: tuple[SchemaFile, .
     """
     applied: tuple[str, ...] = ()
     oldest: str | None = None
-    if connection is not None and {"mailculator_schema", "mailculator_meta"} <= set(_shape(connection)):
+    if connection is not None and set(_shape(connection)) >= _RECORDS:
         applied = tuple(name for (name,) in connection.execute("SELECT name FROM mailculator_schema ORDER BY name"))
         found = connection.execute("SELECT value FROM mailculator_meta WHERE name = 'oldest_service'").fetchone()
         oldest = found and found[0]
     missing = pending(files, applied)
+    needed, others = _differences(connection, files) if connection is not None and not missing else ((), ())
+    why = refusal(missing, oldest)
+    if why is None and needed:
+        why = f"the schema is damaged ({'; '.join(needed)}); {APPLY}"
     return SchemaState(
-        applied=applied,
-        pending=missing,
-        oldest_service=oldest,
-        differences=_differences(connection, files) if connection is not None and not missing else (),
-        refusal=refusal(missing, oldest),
+        applied=applied, pending=missing, oldest_service=oldest, differences=needed + others, refusal=why
     )
 
 
@@ -84,27 +89,46 @@ def apply_files(
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        missing = read_state(connection, files).pending
-        for file in files:
-            if file.name in missing:
-                progress(f"{NAME}: applying {file.name}")
-                for statement in _statements(file.sql):
-                    connection.execute(statement)
-        if missing:
+        todo = _todo(read_state(connection, files), files)
+        for file in todo:
+            progress(f"{NAME}: applying {file.name}")
+            _run(connection, file)
+        if todo:
             _check(connection, files)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
-    return missing
+    return tuple(file.name for file in todo)
+
+
+def _todo(state: SchemaState, files: tuple[SchemaFile, ...]) -> list[SchemaFile]:
+    if state.pending:
+        return [file for file in files if file.name in state.pending]
+    unknown = set(state.applied) - {file.name for file in files}
+    return list(files) if state.differences and not unknown else []
+
+
+def _run(connection: sqlite3.Connection, file: SchemaFile) -> None:
+    for statement in _statements(file.sql):
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            # There is no ADD COLUMN IF NOT EXISTS, and a file that is run again may find its column.
+            if not str(error).startswith("duplicate column name"):
+                raise
 
 
 def _check(connection: sqlite3.Connection, files: tuple[SchemaFile, ...]) -> None:
     """`IF NOT EXISTS` passes over a table of the same name whatever its columns, so look at what is there now."""
-    differences = _differences(connection, files)
-    if differences:
-        raise SchemaError(NAME, f"the file has tables of another make: {'; '.join(differences)}")
+    needed, others = _differences(connection, files)
+    if needed or others:
+        raise SchemaError(
+            NAME,
+            f"the file has tables of another make: {'; '.join(needed + others)}. Nothing was changed; put back what is"
+            " missing by hand or from a backup",
+        )
 
 
 def _statements(sql: str) -> Iterator[str]:
@@ -117,31 +141,38 @@ def _statements(sql: str) -> Iterator[str]:
             statement = ""
 
 
-def _differences(connection: sqlite3.Connection, files: tuple[SchemaFile, ...]) -> tuple[str, ...]:
-    """What the database lacks beside an empty one made from the same files. More than that is nobody's trouble."""
+def _differences(
+    connection: sqlite3.Connection, files: tuple[SchemaFile, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What the database lacks beside an empty one made from the same files. More than that is nobody's trouble.
+
+    Returns: what no statement can do without, the tables and their columns; and what else, the indexes. One line each.
+    """
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as model:
         for file in files:
             for statement in _statements(file.sql):
                 model.execute(statement)
         wanted = _shape(model)
     found = _shape(connection)
-    lines = []
-    for name, parts in wanted.items():
-        if name not in found:
-            lines.append(f"{name} is missing")
-        lines.extend(f"{name} lacks the column {part}" for part in sorted(parts - found.get(name, parts)))
-    return tuple(lines)
+    lines: dict[str, list[str]] = {"table": [], "index": []}
+    for (kind, name), parts in wanted.items():
+        if (kind, name) not in found:
+            lines[kind].append(f"{name} is missing")
+        lines[kind].extend(f"{name} lacks the column {part}" for part in sorted(parts - found.get((kind, name), parts)))
+    return tuple(lines["table"]), tuple(lines["index"])
 
 
-def _shape(connection: sqlite3.Connection) -> dict[str, frozenset[str]]:
-    """Tables and indexes by name, each with its columns."""
+def _shape(connection: sqlite3.Connection) -> dict[tuple[str, str], frozenset[str]]:
+    """Tables and indexes by kind and name, each with its columns."""
     return {
-        name: frozenset(
+        (kind, name): frozenset(
             column
             for (column,) in connection.execute(
                 "SELECT name FROM pragma_table_info(:name) UNION SELECT name FROM pragma_index_info(:name)",
                 {"name": name},
             )
         )
-        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'").fetchall()
+        for kind, name in connection.execute(
+            "SELECT type, name FROM sqlite_schema WHERE type IN ('table', 'index') AND name NOT LIKE 'sqlite_%'"
+        ).fetchall()
     }

@@ -23,6 +23,7 @@ from mailculator.stores.base import (
     Store,
     Survey,
 )
+from mailculator.wall_clock import WallClock
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class WatchedStore:
         self._store = store
         self._observer = observer
         self._clock = clock
+        self._wall_clock = WallClock(store.name, observer=observer)
         self.name = store.name
         self.capabilities = store.capabilities
         self.answering_since: float | None = clock.now()
@@ -136,6 +138,7 @@ class WatchedStore:
             raise
         if self.answering_since is None:
             self.answering_since = self._clock.now()
+        self._wall_clock.compared(ping.clock_off)
         return ping
 
     async def close(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -108,6 +109,37 @@ class CallbackFormat:
             timestamp=int(self.wall_clock()),
             secrets=self.secrets,
         )
+
+
+class CurrentFormat:
+    """A format whose signing keys are taken anew while callbacks go on.
+
+    Arguments:
+        reread: the setting of the keys as its file has it now, None where it has no file. Asked in a thread. Errors:
+            OSError, ValueError.
+    """
+
+    def __init__(self, begin: CallbackFormat, reread: Callable[[], str | None]) -> None:
+        self._format = begin
+        self._reread = reread
+
+    def body(self, *, sent: bool, reached_at: datetime, email_id: str, reason: str | None) -> bytes:
+        """As CallbackFormat.body."""
+        return self._format.body(sent=sent, reached_at=reached_at, email_id=email_id, reason=reason)
+
+    def headers(self, *, sent: bool, email_id: str, generation: int, body: bytes) -> Mapping[str, str]:
+        """As CallbackFormat.headers, signed with the keys of now."""
+        return self._format.headers(sent=sent, email_id=email_id, generation=generation, body=body)
+
+    async def reread_secrets(self) -> None:
+        """Take the keys anew from where they came. An empty file takes none away: it may be half written."""
+        try:
+            text = await asyncio.to_thread(self._reread)
+            secrets = parse_secrets(text or "")
+        except (OSError, ValueError):
+            return  # the keys that we have may be right until the next time
+        if secrets:
+            self._format = replace(self._format, secrets=secrets)
 
 
 def callback_format(settings: Settings) -> CallbackFormat:

@@ -86,7 +86,7 @@ class SmtpRelay:
             with self._lent(session):
                 reply = await session.hand_over(outgoing, before_dot)
             # Between the reply and this the session was kept or dropped, and nothing was awaited.
-            await after_reply(reply.code, one_line(reply.text))
+            await after_reply(reply.code, one_line(reply.words))
             return settle(reply)
 
     async def ping(self) -> None:

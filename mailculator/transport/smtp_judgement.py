@@ -41,14 +41,14 @@ def guarded(wire: Wire, phase: str, error: type[TransportError] = RelayUnavailab
 def require(phase: str, reply: Reply, code: int | None = None) -> None:
     """Errors: RelayUnavailable, unless the reply has that code, or is 2yz where none is given."""
     if reply.code != code and (code is not None or reply.code // 100 != 2):
-        raise RelayUnavailable(phase, one_line(reply.text), reply.code)
+        raise RelayUnavailable(phase, one_line(reply.words), reply.code)
 
 
 def accept(phase: str, reply: Reply) -> None:
     """Judge the reply to RSET, MAIL, RCPT or DATA. Errors: RelayUnavailable, RelayDeferred, RelayRefused."""
     match phase:
         case "mail" if _too_large(reply):
-            raise RelayRefused(phase, one_line(reply.text), reply.code)
+            raise RelayRefused(phase, one_line(reply.words), reply.code)
         case "rset" | "mail":
             require(phase, reply)
         case "data" if reply.code == 354:
@@ -63,13 +63,13 @@ def settle(reply: Reply) -> str:
     """What the reply to the final dot means: accepted, and in which words. Errors: RelayDeferred, RelayRefused."""
     if reply.code // 100 != 2:
         raise refusal("body", reply)
-    return one_line(f"{reply.code} {reply.text}")
+    return one_line(f"{reply.code} {reply.words}")
 
 
 def refusal(phase: str, reply: Reply) -> TransportError:
     """The error that a reply stands for which is not the one wanted, from RCPT on."""
     error = {4: RelayDeferred, 5: RelayRefused}.get(reply.code // 100, RelayUnavailable)
-    return error(phase, one_line(reply.text), reply.code)
+    return error(phase, one_line(reply.words), reply.code)
 
 
 def leaves_mail_behind(code: int) -> bool:

@@ -14,6 +14,7 @@ import ssl
 from mailculator.errors import RelayUnavailable
 from mailculator.timing import Timing
 from mailculator.transport import smtp_auth
+from mailculator.transport.masking import Mask, relay_mask
 from mailculator.transport.relay_settings import RelaySettings
 from mailculator.transport.replies import describe
 from mailculator.transport.smtp_extensions import Extensions, parse_extensions
@@ -33,7 +34,7 @@ async def open_wire(
     Arguments:
         context: needed unless tls is `none`.
     """
-    wire = await _connect(timing, address, trace)
+    wire = await _connect(timing, address, trace, relay_mask(settings.user, settings.password))
     if settings.tls == "implicit":
         await _secure(wire, settings, timing, context)
     # As long as any command: relays that are busy, or that make strangers wait, say nothing for a while (4.5.3.2.1).
@@ -58,11 +59,11 @@ def is_loopback(wire: Wire) -> bool:
     return ipaddress.ip_address(wire.address("peername")).is_loopback
 
 
-async def _connect(timing: Timing, address: tuple[str, int], trace: Trace | None) -> Wire:
+async def _connect(timing: Timing, address: tuple[str, int], trace: Trace | None, mask: Mask) -> Wire:
     host, port = address
     try:
         async with asyncio.timeout(timing.smtp_connect):
-            _, wire = await asyncio.get_running_loop().create_connection(lambda: Wire(trace), host, port)
+            _, wire = await asyncio.get_running_loop().create_connection(lambda: Wire(trace, mask), host, port)
     except OSError as cause:
         raise RelayUnavailable("connect", describe(cause)) from cause
     wire.tell("*", f"connected to {host} port {port}")

@@ -12,7 +12,10 @@ came before it. To refuse it would only keep mail from a relay that is sloppy.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mailculator.transport.masking import Mask
 
 LONGEST_LINE = 2048
 """Octets of one line with its end; section 4.5.3.1.5 allows 512."""
@@ -34,21 +37,33 @@ class Reply:
     Arguments:
         code: three digits, 200 to 599.
         lines: as they came, code included, without their line ends.
+        mask: takes our secrets out of them.
     """
 
     code: int
     lines: tuple[str, ...]
+    mask: Callable[[str], str] = field(default=Mask(), repr=False, compare=False)
 
     @property
     def text(self) -> str:
         """What stands behind the codes, one line below the other."""
         return "\n".join(line[4:].strip() for line in self.lines)
 
+    @property
+    def words(self) -> str:
+        """The same for people: whatever goes into a reason, a log or a trace is taken from here."""
+        return self.mask(self.text)
+
 
 class ReplyReader:
-    """Bytes in, replies out. What is fed is kept until it is taken, up to LARGEST_REPLY octets."""
+    """Bytes in, replies out. What is fed is kept until it is taken, up to LARGEST_REPLY octets.
 
-    def __init__(self) -> None:
+    Arguments:
+        mask: takes our secrets out of what a relay says.
+    """
+
+    def __init__(self, mask: Mask | None = None) -> None:
+        self._mask = mask or Mask()
         self._received = bytearray()
         self._searched = 0
         self._lines: list[bytes] = []
@@ -83,7 +98,10 @@ class ReplyReader:
 
     def peek(self) -> str:
         """The first of what is kept, for an error's text."""
-        return bytes(self._received[:200]).decode("utf-8", "replace")
+        return self._shown(bytes(self._received[:LONGEST_LINE]))
+
+    def _shown(self, octets: bytes) -> str:
+        return self._mask(octets.decode("utf-8", "replace"))[:200]
 
     def _read_line(self, line: bytes) -> bool:
         """Whether it was its reply's last line."""
@@ -93,9 +111,9 @@ class ReplyReader:
         line = line.rstrip(b"\r\n")
         found = _LINE.fullmatch(line)
         if found is None:
-            raise ReplyError(line[:200].decode("utf-8", "replace") or "an empty line")
+            raise ReplyError(self._shown(line) or "an empty line")
         if self._lines and self._lines[0][:3] != found[1]:
-            raise ReplyError(f"its lines bear different codes: {line[:200].decode('utf-8', 'replace')}")
+            raise ReplyError(f"its lines bear different codes: {self._shown(line)}")
         self._lines.append(line)
         return found[2] != b"-"
 
@@ -103,4 +121,4 @@ class ReplyReader:
         lines = tuple(line.decode("utf-8", "surrogateescape") for line in self._lines)
         self._lines.clear()
         self._size = 0
-        return Reply(int(lines[0][:3]), lines)
+        return Reply(int(lines[0][:3]), lines, self._mask)

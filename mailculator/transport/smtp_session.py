@@ -126,7 +126,7 @@ class Session:
         with guarded(self._wire, "body", RelayLost):
             reply = await self._wire.read_reply(self._timing.smtp_dot)
             if reply.code // 100 == 3:
-                raise RelayLost("body", one_line(reply.text), reply.code)
+                raise RelayLost("body", one_line(reply.words), reply.code)
         if reply.code == 421:
             self.abort()
         return reply
@@ -195,7 +195,7 @@ class Session:
         """What the relay said while the message was under way; it has not got the dot, and never will."""
         reply = await self._wire.read_reply(self._timing.smtp_body)
         if reply.code // 100 not in (4, 5):
-            raise ReplyError(f"said out of turn: {reply.lines[0]}")
+            raise ReplyError(f"said out of turn: {reply.code} {reply.words}")
         self.abort()  # it might take whatever comes next for more of the message
         raise refusal("body", reply)
 

@@ -13,6 +13,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from typing import Literal, cast
 
+from mailculator.transport.masking import Mask
 from mailculator.transport.smtp_flow import Flow
 from mailculator.transport.smtp_replies import Reply, ReplyError, ReplyReader
 
@@ -27,12 +28,14 @@ class Wire(asyncio.Protocol):
 
     Arguments:
         trace: told of every line, secrets and message left out.
+        mask: takes our secrets out of what the relay says.
     """
 
-    def __init__(self, trace: Trace | None = None) -> None:
+    def __init__(self, trace: Trace | None = None, mask: Mask | None = None) -> None:
         self._trace = trace
+        self._mask = mask or Mask()
         self._transport: asyncio.Transport | None = None
-        self._reader = ReplyReader()
+        self._reader = ReplyReader(self._mask)
         self._flow = Flow(self._wake)
         self._news: asyncio.Future[None] | None = None
         self._owed = 1  # the greeting
@@ -104,7 +107,7 @@ class Wire(asyncio.Protocol):
                 await self._wait()
         self._owed -= 1
         for line in reply.lines:
-            self.tell("S", line)
+            self.tell("S", self._mask(line))
         return reply
 
     async def exchange(self, command: bytes, seconds: float, shown: str | None = None) -> Reply:
@@ -121,7 +124,7 @@ class Wire(asyncio.Protocol):
         self._check_link()
         if not self._reader.silent:
             raise ReplyError(f"said in clear text when TLS was due: {self._reader.peek()}")
-        self._reader = ReplyReader()
+        self._reader = ReplyReader(self._mask)
         raw = cast(asyncio.Transport, self._transport)
         async with asyncio.timeout(seconds):
             tls = await asyncio.get_running_loop().start_tls(

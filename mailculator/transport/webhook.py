@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from mailculator import __version__
 from mailculator.callback_url import is_refused
 from mailculator.errors import CallbackUnavailable
 from mailculator.transport.base import Answer
+from mailculator.transport.masking import Mask, callback_mask
 from mailculator.transport.replies import describe, one_line
 
 if TYPE_CHECKING:
@@ -46,12 +47,14 @@ class CallbackSettings:
         timeout: seconds for a whole try: connecting, TLS, the answer and what is read of its body.
         connections: open at once, at the most.
         ca_file: trusted instead of the system's; None = the system's.
+        mask: takes our secrets out of what comes back.
     """
 
     url: str
     timeout: float = 15.0
     connections: int = 50
     ca_file: Path | None = None
+    mask: Mask = field(default=Mask(), repr=False, compare=False)
 
 
 def callback_settings(settings: Settings) -> CallbackSettings:
@@ -61,6 +64,7 @@ def callback_settings(settings: Settings) -> CallbackSettings:
         timeout=settings.callback_timeout * settings.time_scale,
         connections=settings.callback_connections,
         ca_file=settings.callback_ca_file,
+        mask=callback_mask(settings),
     )
 
 
@@ -82,8 +86,9 @@ class WebhookClient:
         try:
             session = await self._open()
             async with session.post(self._settings.url, data=body, headers=headers, allow_redirects=False) as response:
-                text = await _read(response)
-                return Answer(response.status, self._retry_after(response), one_line(text.decode("utf-8", "replace")))
+                octets = await _read(response)
+                text = self._settings.mask(octets.decode("utf-8", "replace"), whole=len(octets) < BODY_LIMIT)
+                return Answer(response.status, self._retry_after(response), one_line(text))
         except TimeoutError as cause:
             raise CallbackUnavailable("callback", f"no answer within {self._settings.timeout:g} s") from cause
         except (aiohttp.ClientError, OSError, ValueError) as cause:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import resource
 import signal
 from pathlib import Path
@@ -9,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from mailculator.model import Status
+from tests.support.callback_peer import Call
 from tests.support.outage_bench import Scene, probing
 from tests.support.service import ServiceProcess
 
 pytestmark = pytest.mark.timeout(120)
 
 EMAILS = 30
+KEYS = ("old", "new")
 
 
 def settings(scene: Scene, password: Path) -> dict[str, object]:
@@ -69,6 +73,30 @@ async def test_a_hangup_takes_the_password_before_the_relay_has_refused_the_old_
         assert not [line for line in service.lines if line["event"] == "breaker.opened"]
         assert not [line for line in service.lines if line["event"] == "mail.wait"]
         assert await service.stop() == 0
+
+
+@pytest.mark.parametrize("queue", ["sqlite"], indirect=True)
+async def test_a_hangup_takes_the_keys_that_callbacks_are_signed_with(scene: Scene, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("old\n")
+    async with ServiceProcess(scene.settings(MAILCULATOR_CALLBACK_SECRET_FILE=keys)) as service:
+        await scene.put(1)
+        await scene.finished()
+        keys.write_text("new old\n")
+        service.signal(signal.SIGHUP)
+        await service.expect("service.reloaded")
+        await scene.put(1)
+        await scene.finished()
+        assert await service.stop() == 0
+    assert [signed_by(call) for call in scene.callback.calls] == [["old"], ["new", "old"]]
+    await scene.check()
+
+
+def signed_by(call: Call) -> list[str]:
+    """The keys of a callback's signatures, in their order (Standard Webhooks)."""
+    signed = f"{call.headers['webhook-id']}.{call.headers['webhook-timestamp']}.".encode() + call.body
+    made = {"v1," + base64.b64encode(hmac.digest(key.encode(), signed, "sha256")).decode(): key for key in KEYS}
+    return [made[one] for one in call.headers["webhook-signature"].split()]
 
 
 @pytest.mark.parametrize("queue", ["sqlite"], indirect=True)

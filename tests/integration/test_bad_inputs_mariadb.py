@@ -14,6 +14,7 @@ from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.errors import SchemaError, StoreRejected
 from mailculator.lifecycle import INTAKE
 from mailculator.model import Status
+from mailculator.stores.base import Steered
 from mailculator.stores.mariadb import MariadbStore, open_store
 from tests.contract.steps import claim, enqueue, overdue, row
 from tests.support import mariadb
@@ -40,7 +41,7 @@ async def store(settings: Settings) -> AsyncIterator[MariadbStore]:
 
 
 @pytest.mark.parametrize(
-    "secret", ['p"w', "#pw", "$HOME${X}", "p@w:/w", "two\nlines\n", "100%s%(x)s", "'`\\"], ids=ascii
+    "secret", ['p"w', "#pw", "$HOME${X}", "p@w:/w", "two\nlines\n", "100%s%(x)s", "'`\\", "pässwörd€漢"], ids=ascii
 )
 async def test_bad_input_43_a_password_of_any_characters_logs_in(
     server: PrivateMariadb, settings: Settings, secret: str
@@ -91,6 +92,27 @@ async def test_bad_input_47_rows_that_other_hands_have_spoilt_hold_up_nobody(
     assert (await store.counts())[Status.ACCEPTED].parked == len(versions)
     assert await store.get(lost) is None
     assert await overdue(store) == []
+
+
+async def test_bad_input_47_rows_in_a_status_that_nobody_knows_are_counted(
+    server: PrivateMariadb, settings: Settings, store: MariadbStore
+) -> None:
+    assert (await store.survey()).poisoned_count == 0
+    foreign = sorted(await enqueue(store, 25))
+    (good,) = await enqueue(store)
+    words = ", ".join(f"'{status}'" for status in [*Status, "QUEUED", "O''LD"])
+    with closing(mariadb.connect(server, settings.mysql_database)) as other, other.cursor() as cursor:
+        cursor.execute("SET SESSION sql_mode = ''")
+        cursor.execute(f"ALTER TABLE emails MODIFY status ENUM({words}) NOT NULL")
+        for number, email_id in enumerate(foreign):
+            status = ("NONSENSE", "QUEUED", "O'LD")[number % 3]
+            cursor.execute("UPDATE emails SET status = %s WHERE id = %s", (status, email_id))
+
+    survey = await store.survey()
+
+    assert (survey.exact, survey.poisoned, survey.poisoned_count) == (True, tuple(foreign[:20]), 25)
+    assert [one.id for one in await store.page()] == [good]
+    assert await store.requeue([foreign[0]], who="me", why="x", ttl_extension=1.0) == [Steered.MISSING]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from mailculator.lifecycle import (
     Stage,
 )
 from mailculator.model import Status
-from mailculator.stores.base import Recorded
+from mailculator.stores import sqlite_rows
+from mailculator.stores.base import Recorded, Steered
 from mailculator.stores.sqlite import SqliteStore
 from tests.contract.steps import claim, claim_one, enqueue, finish, new_id, overdue, row
 from tests.support.sqlite_harness import SqliteHarness
@@ -76,6 +77,26 @@ async def test_bad_input_47_a_status_that_nobody_knows(store: SqliteStore, harne
     assert await overdue(store) == []
     assert await harness.execute("SELECT status, version FROM emails WHERE id = ?", foreign) == [("QUEUED", 1)]
     assert sum(one.count for one in (await store.counts(terminal=True)).values()) == 1
+
+
+async def test_bad_input_47_rows_in_a_status_that_nobody_knows_are_counted(
+    store: SqliteStore, harness: SqliteHarness
+) -> None:
+    assert (await store.survey()).poisoned_count == 0
+    foreign = sorted(await enqueue(store, 25))
+    (good,) = await enqueue(store)
+    await harness.execute("PRAGMA ignore_check_constraints = ON")
+    for number, email_id in enumerate(foreign):
+        await harness.alter(email_id, status=("", "QUEUED", "ZOMBIE")[number % 3])
+
+    survey = await store.survey()
+
+    assert (survey.exact, survey.poisoned, survey.poisoned_count) == (True, tuple(foreign[:20]), 25)
+    assert await store.get(foreign[0]) is None
+    assert [one.id for one in await store.page()] == [good]
+    assert await store.requeue([foreign[0]], who="me", why="x", ttl_extension=1.0) == [Steered.MISSING]
+    plan = await harness.execute(f"EXPLAIN QUERY PLAN {sqlite_rows._STATUSES}")
+    assert not [detail for *_, detail in plan if str(detail).startswith("SCAN emails")], plan
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,8 @@ async def test_bad_input_46_a_journal_that_cannot_be_kept(tmp_path: Path, direct
         ("UPDATE mailculator_meta SET value = '99.0' WHERE name = 'oldest_service'", "99.0"),
         ("DROP TABLE mailculator_schema", "mailculator schema apply"),
         ("DELETE FROM mailculator_schema WHERE name LIKE '0002%'", "mailculator schema apply"),
+        ("ALTER TABLE emails DROP COLUMN claim_token", "emails lacks the column claim_token"),
+        ("DROP TABLE email_status_history", "email_status_history is missing"),
     ],
 )
 async def test_bad_input_49_a_queue_without_its_schema_or_with_a_later_one(

@@ -75,6 +75,7 @@ async def test_with_everything_up(variables: Variables, relay: SmtpPeer, callbac
         "settings": "ok",
         "sqlite schema": "ok",
         "sqlite": "ok",
+        "sqlite histories": "ok",
         "smtp": "ok",
         "callback": "ok",
         "journal": "ok",
@@ -164,6 +165,18 @@ async def test_what_the_schema_lacks_is_named(variables: Variables) -> None:
     verdict, detail = found["sqlite schema"]
     assert verdict in {"warn", "config"}
     assert "emails_due" in detail
+
+
+async def test_bad_input_48_a_gap_in_a_history_is_reported(variables: Variables) -> None:
+    with sqlite3.connect(str(variables["SQLITE_PATH"])) as connection:
+        connection.execute("INSERT INTO emails (id, status, version) VALUES ('odd', 'READY', 3)")
+        connection.execute(
+            "INSERT INTO email_status_history (email_id, status, version) VALUES ('odd', 'READY', 3)",
+        )
+    connection.close()
+    code, found = await check(variables)
+    assert code == output.FAILURE
+    assert found["sqlite histories"] == ("wrong", "1 of 1 emails looked at: odd lacks version 2")
 
 
 async def test_a_misspelt_variable_is_a_warning(variables: Variables) -> None:
@@ -295,7 +308,8 @@ def test_a_server_is_judged_by_its_answer_and_named(ping: Ping, verdict: Verdict
     [
         (["ok"], output.OK),
         (["ok", "warn"], output.OK),
-        (["down", "warn", "ok"], output.UNAVAILABLE),
+        (["wrong", "ok"], output.FAILURE),
+        (["wrong", "down", "warn", "ok"], output.UNAVAILABLE),
         (["down", "config"], output.CONFIG),
     ],
 )

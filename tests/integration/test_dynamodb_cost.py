@@ -206,6 +206,7 @@ async def test_what_does_not_come_with_every_email_is_metered_apart(bench: CostB
         [email] = await claim(one, INTAKE, 1)
         await one.renew([email], lease=90.0)
         assert spent(one)["renew", "write"] == 3.0
+        assert not one.capabilities.renews_together, "each is paid for, so fewer are claimed ahead"
 
         # It has handed the email on to itself, and another replica is faster.
         await one.record([move(email, Prepared("posta.example"))])

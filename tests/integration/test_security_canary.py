@@ -46,7 +46,10 @@ LOGIN = b"\0we\0" + CANARIES["relay's password"].encode()
 LOCAL, BODY, SUBJECT = CANARIES["local part"], CANARIES["body"], CANARIES["subject"]
 PASSWORD = CANARIES["relay's password"]
 ADDRESS = f"{LOCAL}@example.org"
-REFUSAL = f"550 5.1.1 <{ADDRESS}>: {ADDRESS} is not known, nor is {LOCAL}+tag@example.org"
+AUTH_LINE = f"AUTH PLAIN {base64.b64encode(LOGIN).decode()}"
+ECHO = f"{AUTH_LINE} ({base64.b64encode(PASSWORD.encode()).decode()}, {PASSWORD})"
+"""What a relay that means no harm may quote of us."""
+REFUSAL = f"550 5.1.1 <{ADDRESS}>: {ADDRESS} is not known, nor is {LOCAL}+tag@example.org, said {ECHO}"
 GOOD = 4
 
 WRONG: Mapping[str, bytes | dict[str, object]] = {
@@ -94,7 +97,8 @@ def forms(secret: str) -> Iterator[bytes]:
 
 async def echo(request: web.Request) -> web.StreamResponse:
     """A 500 whose page quotes what was posted, as frameworks in debug mode do."""
-    return web.Response(status=500, text=f"Traceback: cannot handle {(await request.read()).decode()}")
+    asked = f"{request.path_qs} {dict(request.headers)}"
+    return web.Response(status=500, text=f"Traceback: cannot handle {(await request.read()).decode()} {asked}")
 
 
 async def probe(service: ServiceProcess, places: dict[str, bytes], when: str) -> None:
@@ -144,9 +148,10 @@ async def traces(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         CallbackPeer() as stranger,
     ):
         fill(folder, producer, stranger.url)
+        relay.answer("auth", f"535 5.7.8 bad credentials: {ECHO}")
         relay.answer("rcpt", REFUSAL, times=1)
-        relay.answer("dot", f"451 4.3.0 try later, {ADDRESS}", times=1)
-        relay.answer("after_dot", f"250 2.0.0 taken for <{ADDRESS}>", times=1)
+        relay.answer("dot", f"451 4.3.0 try later, {ADDRESS} {ECHO}", times=1)
+        relay.answer("after_dot", f"250 2.0.0 taken for <{ADDRESS}> from {ECHO}", times=1)
         callback.script = [echo] * 8
         variables: dict[str, object] = {
             "SQLITE_PIPELINES_ENABLED": "true",
@@ -175,6 +180,7 @@ async def traces(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
             await service.expect("mail.invalid", len(WRONG))
             await probe(service, places, "while the password is refused")
             relay.users = {"we": PASSWORD}
+            del relay.faults["auth"]
             await service.expect("breaker.opened", where=lambda line: line["breaker"] == "callback")
             await probe(service, places, "while callbacks are refused")
             callback.status = 200
@@ -205,16 +211,17 @@ def test_every_error_path_was_taken_and_the_strings_were_in_it(traces: Traces) -
     }
     assert len(traces.relay.accepted) == GOOD - 1
     assert all(BODY.encode() in mail.content and mail.recipient == ADDRESS for mail in traces.relay.accepted)
-    assert f"AUTH PLAIN {base64.b64encode(LOGIN).decode()}" in traces.relay.commands
+    assert AUTH_LINE in traces.relay.commands
     assert all(CANARIES["callback header"] in call.headers["Authorization"] for call in traces.calls)
     for said in (
         "550 5.1.1 <***@example.org>",
         "451 4.3.0",
         "250 2.0.0 taken for <***@example.org>",
-        "5.7.8 bad credentials",
+        "5.7.8 bad credentials: AUTH PLAIN *** (***, ***)",
     ):
         assert any(said in reason for reason in traces.reasons), said
     assert any("500 Traceback: cannot handle {" in reason for reason in traces.reasons)
+    assert any("/callback?***" in reason and "'Authorization': '***'" in reason for reason in traces.reasons)
     journals = [place for place in traces.places if place.startswith("journal/")]
     assert any(b"taken for <***@example.org>" in traces.places[place] for place in journals)
     assert any(b"550 5.1.1 <***@example.org>" in call.body for call in traces.calls), "what the producer is told"

@@ -20,6 +20,7 @@ GOOD = {
     "SMTP_FROM": "bounces@example.com",
     "PIPELINE_CALLBACK_URL": "http://producer.example.com/callbacks",
 }
+SAFE = {**GOOD, "PIPELINE_CALLBACK_URL": "https://producer.example.com/callbacks"}
 DYNAMODB = {"DYNAMODB_PIPELINES_ENABLED": "true", "EMAIL_OUTBOX_TABLE": "Outbox", "AWS_REGION": "eu-west-1"}
 MYSQL = {"MYSQL_PIPELINES_ENABLED": "true", "MYSQL_HOST": "db", "MYSQL_USER": "mail", "MYSQL_DATABASE": "queue"}
 
@@ -291,10 +292,30 @@ def test_a_password_over_a_connection_without_tls_needs_to_be_allowed() -> None:
     assert "MAILCULATOR_SMTP_ALLOW_PLAINTEXT_AUTH" in {warning.variable for warning in warnings(allowed)}
 
 
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"MYSQL_HOST": "db.example.com"}, ["MYSQL_TLS"]),
+        ({"MYSQL_HOST": "10.0.0.7", "MYSQL_TLS": "false"}, ["MYSQL_TLS"]),
+        ({"MYSQL_HOST": "10.0.0.7", "MYSQL_TLS": "true"}, []),
+        ({"MYSQL_HOST": "localhost"}, []),
+        ({"MYSQL_HOST": "::1"}, []),
+        ({"MYSQL_HOST": "db.example.com", "MYSQL_PIPELINES_ENABLED": "false"}, []),
+        ({"MYSQL_HOST": "localhost", "PIPELINE_CALLBACK_URL": "http://producer/cb?token=t"}, ["PIPELINE_CALLBACK_URL"]),
+        ({"MYSQL_HOST": "localhost", "PIPELINE_CALLBACK_URL": "http://127.0.0.1:9000/cb"}, []),
+        ({"MYSQL_HOST": "localhost", "PIPELINE_CALLBACK_URL": "HTTPS://producer/cb"}, []),
+    ],
+)
+def test_what_crosses_the_network_unencrypted_is_warned_of(given: dict[str, str], told: list[str]) -> None:
+    found = warnings(load({**SAFE, **MYSQL, "MYSQL_PASSWORD": "s", **given}))
+    assert [warning.variable for warning in found] == told
+    assert all("unencrypted" in warning.message and "token" not in warning.message for warning in found)
+
+
 def test_what_is_unsafe_is_warned_of_by_name() -> None:
-    assert warnings(load(GOOD)) == []
+    assert warnings(load(SAFE)) == []
     risky = {"SMTP_ALLOW_INSECURE_TLS": "1", "MYSQL_TLS": "skip-verify", "MAILCULATOR_TIME_SCALE": "0.5"}
-    assert [warning.variable for warning in warnings(load({**GOOD, **MYSQL, **risky}))] == [
+    assert [warning.variable for warning in warnings(load({**SAFE, **MYSQL, **risky}))] == [
         "MYSQL_TLS",
         "MYSQL_PASSWORD",
         "SMTP_ALLOW_INSECURE_TLS",
@@ -312,13 +333,16 @@ def test_what_is_unsafe_is_warned_of_by_name() -> None:
         ({"AWS_BASE_ENDPOINT": "https://dynamodb:8000"}, []),
         ({"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s"}, []),
         ({"MAILCULATOR_DUPLICATE_GUARD": "false"}, []),
-        ({**MYSQL, "MYSQL_PASSWORD": "s", "MAILCULATOR_DUPLICATE_GUARD": "no"}, ["MAILCULATOR_DUPLICATE_GUARD"]),
+        (
+            {**MYSQL, "MYSQL_PASSWORD": "s", "MYSQL_TLS": "true", "MAILCULATOR_DUPLICATE_GUARD": "no"},
+            ["MAILCULATOR_DUPLICATE_GUARD"],
+        ),
     ],
 )
 def test_what_is_unsafe_about_dynamodb_is_warned_of(given: dict[str, str], told: list[str]) -> None:
-    assert [warning.variable for warning in warnings(load({**GOOD, **DYNAMODB, **given}))] == told
+    assert [warning.variable for warning in warnings(load({**SAFE, **DYNAMODB, **given}))] == told
     unused = {name: value for name, value in given.items() if not name.startswith("MYSQL")}
-    assert warnings(load({**GOOD, **unused})) == []
+    assert warnings(load({**SAFE, **unused})) == []
 
 
 def test_directories_and_authorities_that_are_there_pass(tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def test_what_is_no_news_is_told_at_debug_alone() -> None:
     [
         ("stopped", "error"),
         ("poisoned", "warning"),
+        ("unworkable", "warning"),
         ("duplicate", "warning"),
         ("resumed", "info"),
         ("adopted", "debug"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from mailculator.events import (
     StoreCalled,
     StoreNoticed,
 )
-from mailculator.metrics import MetricsObserver, code_class
+from mailculator.metrics import TASKS, MetricsObserver, code_class
 from mailculator.model import Status, StatusCount
 
 EMAIL_ID = "550e8400-e29b-41d4-a716-446655440000"
@@ -199,6 +200,17 @@ def test_labels_are_bounded(registry: CollectorRegistry, metrics: MetricsObserve
         metrics(SmtpAttempted("sent", 200 + number, 0.2))
         metrics(BreakerChanged("relay", open=True, reason=f"reason {number}"))
     assert series() == before
+
+
+async def test_tasks_are_counted_when_somebody_looks(registry: CollectorRegistry, metrics: MetricsObserver) -> None:
+    before, stop = value(registry, TASKS) or 0, asyncio.Event()
+    tasks = [asyncio.create_task(stop.wait()) for _ in range(3)]
+    assert value(registry, TASKS) == before + 3
+    stop.set()
+    await asyncio.gather(*tasks)
+    assert value(registry, TASKS) == before
+    # Whoever asks from a thread, as a test or a script does, hears of none.
+    assert await asyncio.to_thread(value, registry, TASKS) == 0
 
 
 @pytest.mark.parametrize(

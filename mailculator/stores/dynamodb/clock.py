@@ -30,7 +30,8 @@ class ServerClock:
 
     Arguments:
         monotonic: seconds.
-        wall: this machine's epoch seconds; asked only where an endpoint sends no `Date`, which the observer is told.
+        wall: this machine's epoch seconds; counted on only where an endpoint sends no `Date`, which the observer is
+            told.
     """
 
     def __init__(
@@ -70,6 +71,11 @@ class ServerClock:
             raise StoreUnavailable(NAME, "clock", "no answer yet that tells the time")
         self._latest = max(self._latest, self._monotonic() + (self._lower + self._upper) / 2)
         return self._latest
+
+    @property
+    def off(self) -> float:
+        """Seconds by which this machine's own clock is ahead. Errors: as `now`."""
+        return self._wall() - self.now()
 
     def heard(self, date: str | None, sent: float, received: float) -> None:
         """Learn from an answer.

@@ -115,7 +115,7 @@ class DynamodbStore:
     """
 
     name = NAME
-    capabilities = Capabilities(many_processes=True, count_every=COUNT_EVERY)
+    capabilities = Capabilities(many_processes=True, count_every=COUNT_EVERY, renews_together=False)
 
     def __init__(
         self,
@@ -290,7 +290,8 @@ class DynamodbStore:
         # The key of no record: what counts is that the table answers.
         await table.get("ping", {layout.ID: layout.OWN_ID, layout.STATUS: "ping"}, consistent=False)
         seconds = self._session.monotonic() - started
-        return Ping(f"DynamoDB ({self._place})", tested=True, writable=True, seconds=seconds)
+        off = table.client.clock.off
+        return Ping(f"DynamoDB ({self._place})", tested=True, writable=True, seconds=seconds, clock_off=off)
 
     async def close(self) -> None:
         """See Store."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import cast
 
 from mailculator import __version__
-from mailculator.events import Lifetime, Moved
+from mailculator.events import Lifetime, Moved, StoreNoticed
 from mailculator.model import Status, StatusCount
 from mailculator.pipelines.minutes import WAITING, MinuteKeeper, Sources, Tally
 from mailculator.stores.base import Minute, Spent, Store, Survey
@@ -71,6 +71,22 @@ async def test_a_minute_is_noted_when_it_ends() -> None:
         assert bench.noted() == [Minute(FIRST, "a", __version__, bench.counts, 0, 0, {"guard": "on"})]
         await bench.clock.advance(60.0)
         assert [one.at for one in bench.noted()] == [FIRST, FIRST + MINUTE]
+
+
+async def test_bad_input_47_what_nobody_can_work_on_is_told_once_a_look() -> None:
+    bench = Bench()
+    bench.store.surveyed = Survey(exact=True, poisoned=("a", "b"), poisoned_count=7)
+    async with bench.running():
+        await bench.clock.advance(20.0)
+        first = len(bench.seen.of(StoreNoticed))
+        await bench.clock.advance(60.0)
+        assert len(bench.seen.of(StoreNoticed)) == first + 1
+        bench.store.surveyed = Survey(exact=True)
+        await bench.clock.advance(60.0)
+        assert len(bench.seen.of(StoreNoticed)) == first + 1
+    told = bench.seen.of(StoreNoticed)[0]
+    assert (told.store, told.kind) == ("memory", "unworkable")
+    assert told.detail == "7 records that nobody can work on, among them a, b"
 
 
 async def test_an_email_comes_once_and_leaves_once() -> None:

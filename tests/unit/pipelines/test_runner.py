@@ -19,7 +19,7 @@ from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.runner import Pace, Runner
 from mailculator.pipelines.solitude import Solitude
-from mailculator.stores.base import Store
+from mailculator.stores.base import Capabilities, Store
 from mailculator.timing import Timing
 from tests.support.clock import FakeClock
 from tests.support.events import Recording
@@ -171,6 +171,53 @@ async def test_never_more_under_way_than_the_pipeline_allows() -> None:
             gate.release()
         await bench.seen.expect(Moved, 12)
     assert most == 3
+
+
+async def test_where_each_is_renewed_by_itself_no_more_is_claimed_ahead_than_ended_lately() -> None:
+    begun, gate = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def handle(email: Email) -> Outcome:
+        begun.release()
+        await gate.acquire()
+        return PREPARED
+
+    async def end(count: int) -> int:
+        """One after the other, each followed by the next. Returns how many are claimed ahead then."""
+        for _ in range(count):
+            gate.release()
+            await begun.acquire()
+            await bench.clock.settle()
+        return bench.runner.in_flight - bench.pipeline.concurrency
+
+    bench = Bench(handle, concurrency=4)
+    bench.store.capabilities = Capabilities(many_processes=True, renews_together=False)
+    bench.store.add(*(f"e{n:02}" for n in range(60)))
+    async with bench.running():
+        for _ in range(4):
+            await begun.acquire()
+        await bench.clock.settle()
+        assert bench.store.claims == [(4, 4)], "nobody knows yet how long one takes: what can begin at once, no more"
+
+        assert [await end(1) for _ in range(4)] == [1, 2, 3, 4], "as many as have ended within a third of a lease"
+        assert max([await end(1) for _ in range(8)]) == 4, "and never more than are handled at once"
+
+        await bench.clock.advance(TIMING.renew_every)
+        assert 1 <= await end(3) <= 3, "they take longer now"
+        await bench.clock.advance(TIMING.renew_every)
+        claims = len(bench.store.claims)
+        await end(1)
+        assert len(bench.store.claims) == claims, "what waits is used up before more is claimed"
+        for _ in range(60):
+            gate.release()
+        await bench.seen.expect(Moved, 60)
+
+
+async def test_where_all_are_renewed_at_once_twice_the_limit_is_claimed_from_the_start() -> None:
+    bench = Bench(concurrency=4)
+    bench.store.add(*(f"e{n:02}" for n in range(8)))
+    async with bench.running():
+        await bench.seen.expect(Moved, 8)
+    assert bench.store.claims[0] == (8, 8)
 
 
 async def test_an_idle_queue_is_polled_at_the_interval_and_a_wake_comes_before_it() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from mailculator.errors import ConfigError, StoreRejected, StoreUnavailable
+from mailculator.stores import sqlite_connection
 from mailculator.stores.sqlite_connection import ProcessLock, Reader, Writer, connect, mapped
 
 
@@ -303,3 +305,27 @@ def test_the_lock_is_one_processs_and_ends_with_it(path: Path) -> None:
     lock.release()
 
     ProcessLock(path).release()
+
+
+def test_who_opens_a_new_file_first_does_not_keep_the_others_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = sqlite3.connect(path, isolation_level=None)
+    first.execute("BEGIN IMMEDIATE")
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        first.rollback()
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    connect(path, create=True).close()
+    assert len(waits) == 1
+    first.close()
+
+
+def test_it_does_not_wait_for_ever(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = sqlite3.connect(path, isolation_level=None)
+    first.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(sqlite_connection, "BUSY_TIMEOUT", 0.0)
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        connect(path, create=True)
+    first.close()

@@ -120,6 +120,56 @@ async def test_what_was_taken_away_is_named(path: Path) -> None:
     state = await SqliteSchema(path).state()
 
     assert state.differences == ("emails lacks the column recipient_domain", "emails_ttl is missing")
+    assert state.refusal is not None
+    assert "emails lacks the column recipient_domain" in state.refusal
+
+
+async def test_a_lost_index_refuses_nobody_and_is_made_again(path: Path) -> None:
+    schema = SqliteSchema(path)
+    await schema.apply(lambda _: None)
+    run(path, "INSERT INTO emails (id, status) VALUES ('a', 'ACCEPTED')")
+    run(path, "DROP INDEX emails_ttl")
+    assert (await schema.state()).refusal is None
+
+    assert await schema.apply(lambda _: None) == NAMES
+
+    assert (await schema.state()).differences == ()
+    assert run(path, "SELECT id FROM emails") == [("a",)]
+
+
+async def test_a_lost_table_is_refused_and_made_again(path: Path) -> None:
+    schema = SqliteSchema(path)
+    await schema.apply(lambda _: None)
+    run(path, "DROP TABLE mailculator_minutes")
+    with pytest.raises(SchemaError, match=r"mailculator_minutes is missing\); run: mailculator schema apply"):
+        await open_queue(path, service=True)
+
+    assert await schema.apply(lambda _: None) == NAMES
+
+    assert (await schema.state()).refusal is None
+
+
+async def test_a_lost_column_that_cannot_be_made_again_is_named_and_nothing_is_changed(path: Path) -> None:
+    schema = SqliteSchema(path)
+    await schema.apply(lambda _: None)
+    run(path, "ALTER TABLE emails DROP COLUMN last_error")
+    run(path, "DROP INDEX emails_ttl")
+
+    with pytest.raises(SchemaError, match=r"emails lacks the column last_error\. Nothing was changed"):
+        await schema.apply(lambda _: None)
+
+    assert (await schema.state()).differences == ("emails lacks the column last_error", "emails_ttl is missing")
+
+
+async def test_what_a_later_version_has_taken_away_is_not_put_back(path: Path) -> None:
+    schema = SqliteSchema(path)
+    await schema.apply(lambda _: None)
+    run(path, "INSERT INTO mailculator_schema (name) VALUES ('9999_later')")
+    run(path, "DROP INDEX emails_ttl")
+
+    assert await schema.apply(lambda _: None) == ()
+
+    assert (await schema.state()).differences == ("emails_ttl is missing",)
 
 
 async def test_columns_of_somebody_else_are_nobodys_trouble(path: Path) -> None:
