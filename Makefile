@@ -1,8 +1,9 @@
 # Everything a person does with a checkout. `make run` and `make test` work on a fresh machine and need nothing first.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-dynamodb-local chaos chaos-kills chaos-freezes \
-	chaos-drains chaos-model chaos-report check fmt lock docs figures cost check-install clean
+.PHONY: help run test test-long test-dynamodb-local chaos chaos-kills chaos-freezes chaos-drains chaos-syscalls \
+	chaos-faults chaos-server chaos-disk chaos-clocks chaos-model chaos-simulation chaos-fuzz chaos-soak \
+	chaos-report check fmt lock docs figures cost check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := tools/bootstrap.sh
 # What the tests need beside Python packages.
-PROGRAMS := mariadbd smtp-sink strace faketime
+PROGRAMS := mariadbd smtp-sink faketime
 # The database server lies in /usr/sbin, which a plain user's PATH may lack.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 
@@ -23,10 +24,10 @@ run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 	@$(BOOTSTRAP) run $(if $(findstring mysql,$(ARGS)),mariadbd)
 	@$(BIN)/mailculator demo $(ARGS)
 
-# Two at a time, each file as a whole: most tests wait for something. For a debugger: ARGS="-n 0".
+# Three at a time, each file as a whole: most tests wait for something. For a debugger: ARGS="-n 0".
 test: ## all tests: make test ARGS="-k callback"
 	@$(BOOTSTRAP) dev $(PROGRAMS)
-	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
 	@$(BOOTSTRAP) dev $(PROGRAMS)
@@ -38,22 +39,50 @@ test-long: ## what takes minutes each: the cutover's rehearsal, an older consume
 
 # Large figures of what `make test` runs in small; each by itself, since each takes up to 40 minutes. What they find is
 # written down in data/chaos, and `make chaos-report` brings it into docs/reliability.md.
-CHAOS = @$(BOOTSTRAP) dev $(PROGRAMS) && MAILCULATOR_TEST_CHAOS_RECORDS=data/chaos
+CHAOS = @$(BOOTSTRAP) dev $(PROGRAMS) && MAILCULATOR_TEST_CHAOS_RECORDS=$(CURDIR)/data/chaos
+SIDE_BY_SIDE = $(BIN)/pytest -m "" -n 2 --dist load
 chaos-kills: ## kill -9 of random replicas under load: make chaos-kills ARGS="-k mysql"
 	$(CHAOS) MAILCULATOR_TEST_CHAOS_KILLS=1000 MAILCULATOR_TEST_CHAOS_MAILS=20000 \
-		$(BIN)/pytest -m "" tests/chaos/test_chaos_kills.py $(ARGS)
+		$(SIDE_BY_SIDE) tests/chaos/test_chaos_kills.py $(ARGS)
 
 chaos-freezes: ## SIGSTOP for twice the lease, then SIGCONT
-	$(CHAOS) MAILCULATOR_TEST_CHAOS_FREEZES=300 $(BIN)/pytest -m "" tests/chaos/test_chaos_freezes.py $(ARGS)
+	$(CHAOS) MAILCULATOR_TEST_CHAOS_FREEZES=300 $(SIDE_BY_SIDE) tests/chaos/test_chaos_freezes.py $(ARGS)
 
 chaos-drains: ## SIGTERM at random moments
-	$(CHAOS) MAILCULATOR_TEST_CHAOS_DRAINS=200 $(BIN)/pytest -m "" tests/chaos/test_chaos_drains.py $(ARGS)
+	$(CHAOS) MAILCULATOR_TEST_CHAOS_DRAINS=200 $(SIDE_BY_SIDE) tests/chaos/test_chaos_drains.py $(ARGS)
 
-chaos-model: ## the model of the queue against every store
-	$(CHAOS) MAILCULATOR_TEST_MODEL_EXAMPLES=$(or $(EXAMPLES),20000) MAILCULATOR_TEST_MODEL_STEPS=60 \
-		$(BIN)/pytest -n 2 tests/contract/test_model.py -k whatever $(ARGS)
+chaos-syscalls: ## kill -9 before every system call of a mail's life
+	$(CHAOS) MAILCULATOR_TEST_SYSCALLS=all $(SIDE_BY_SIDE) tests/syscalls $(ARGS)
 
-chaos: chaos-kills chaos-freezes chaos-drains chaos-model ## all of them, one after the other
+chaos-faults: ## the way to each dependency falls ill: each fault, each phase
+	$(CHAOS) MAILCULATOR_TEST_FAULTS=all MAILCULATOR_TEST_FAULTS_REPEATS=5 \
+		$(BIN)/pytest -m "" -n 2 --dist loadfile tests/faults $(ARGS)
+
+chaos-server: ## MariaDB killed, restarted, frozen, read-only, out of connections
+	$(CHAOS) MAILCULATOR_TEST_CHAOS_SERVER=250 $(SIDE_BY_SIDE) tests/chaos/test_chaos_mariadb.py $(ARGS)
+
+chaos-disk: ## the journal's disk full or failing, at each operation of a mail's life
+	$(CHAOS) $(SIDE_BY_SIDE) tests/integration/test_journal_every_failure.py $(ARGS)
+
+chaos-clocks: ## clocks off by up to a day, jumps, time zones, nights that change the time
+	$(CHAOS) MAILCULATOR_TEST_CHAOS_CLOCKS=40 $(BIN)/pytest -m "" tests/chaos/test_chaos_clocks.py $(ARGS)
+
+chaos-model: ## the model of the queue against every store: make chaos-model EXAMPLES=20000 takes hours
+	$(CHAOS) MAILCULATOR_TEST_MODEL_EXAMPLES=$(or $(EXAMPLES),2000) MAILCULATOR_TEST_MODEL_STEPS=60 \
+		$(SIDE_BY_SIDE) tests/contract/test_model.py -k whatever $(ARGS)
+
+chaos-simulation: ## replicas on a virtual clock, by seeds
+	$(CHAOS) MAILCULATOR_TEST_SIMULATION_SEEDS=10000 MAILCULATOR_TEST_SIMULATION_MAILS=100 \
+		$(BIN)/pytest -n 2 --dist loadfile tests/simulation -k worlds $(ARGS)
+
+chaos-fuzz: ## payloads nobody would write, for an hour of CPU
+	$(CHAOS) MAILCULATOR_TEST_FUZZ_SECONDS=1200 $(SIDE_BY_SIDE) tests/fuzz $(ARGS)
+
+chaos-soak: ## an hour, with a fault each minute
+	$(CHAOS) MAILCULATOR_TEST_CHAOS_SOAK=3600 $(BIN)/pytest tests/chaos/test_chaos_soak.py -k chaos_soak $(ARGS)
+
+chaos: chaos-kills chaos-freezes chaos-drains chaos-syscalls chaos-faults chaos-server chaos-disk chaos-clocks \
+	chaos-model chaos-simulation chaos-fuzz chaos-soak ## all of them, one after the other: eight hours
 
 chaos-report: ## the last runs, into docs/reliability.md
 	@$(BOOTSTRAP) dev

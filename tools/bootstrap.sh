@@ -5,8 +5,8 @@
 #
 # run   what the service needs, from requirements.lock
 # dev   what its tests and checks need too, from requirements-dev.lock
-# PROGRAM  mariadbd, smtp-sink, strace or faketime: installed through apt where PATH lacks it (the Makefile adds
-#          /usr/sbin to PATH)
+# PROGRAM  mariadbd, smtp-sink or faketime: installed through apt where PATH lacks it (the Makefile adds /usr/sbin to
+#          PATH)
 #
 # PYTHON names the interpreter of the virtual environment (default: the first of python3, python3.14 … python3.11
 # that is new enough).
@@ -86,8 +86,8 @@ need_smtp_sink() {
   stop_service postfix
 }
 
-need_tool() {
-  command -v "$1" >/dev/null || install_packages "$1 is not on this machine" "$1"
+need_faketime() {
+  command -v faketime >/dev/null || install_packages "faketime is not on this machine" faketime
 }
 
 # ---- Python -------------------------------------------------------------------------------------------------------
@@ -162,7 +162,7 @@ main() {
         need_environment run requirements.lock requirements-build.lock
       ;;
     dev) need_environment dev requirements-dev.lock ;;
-    *) fail "usage: tools/bootstrap.sh run|dev [mariadbd] [smtp-sink] [strace] [faketime]" ;;
+    *) fail "usage: tools/bootstrap.sh run|dev [mariadbd] [smtp-sink] [faketime]" ;;
   esac
   shift
   local program
@@ -170,7 +170,7 @@ main() {
     case $program in
       mariadbd) need_mariadbd ;;
       smtp-sink) need_smtp_sink ;;
-      strace | faketime) need_tool "$program" ;;
+      faketime) need_faketime ;;
       *) fail "no package is known for $program" ;;
     esac
   done

@@ -38,6 +38,7 @@ class Fleet:
         blows: in their order; `pauses` and `ended` are what the checker needs of them.
         watches: on processes that stood still and go on.
         complaints: what a replica did that it must not do.
+        peculiar: variables of single replicas.
     """
 
     ground: Ground
@@ -52,6 +53,7 @@ class Fleet:
     ended: set[str] = field(default_factory=set)
     watches: list[Watch] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    peculiar: dict[str, Variables] = field(default_factory=dict)
     _known: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -112,6 +114,17 @@ class Fleet:
         await self._buried(name, at, met)
         return seconds
 
+    async def claiming(self) -> None:
+        """Until any of them has claimed mail from now on."""
+        async with asyncio.timeout(PATIENCE):
+            looks = [asyncio.create_task(self._claims_again(process)) for process in self.running.values()]
+            try:
+                done, _ = await asyncio.wait(looks, return_when=asyncio.FIRST_COMPLETED)
+                done.pop().result()
+            finally:
+                for look in looks:
+                    look.cancel()
+
     async def _victim(self) -> str:
         """Any of them. Most are struck soon after a claim, with mail in their hands; some at rest; a few as they come
         up, which is when they look for what the last one left."""
@@ -122,11 +135,13 @@ class Fleet:
         await self._started(name)
         if mood < COMING_UP + AT_REST:
             return name
-        process = self.running[name]
-        claims = sum(line["event"] == "mail.claimed" for line in process.lines)
         async with asyncio.timeout(PATIENCE):
-            await process.expect("mail.claimed", claims + 1)
+            await self._claims_again(self.running[name])
         return name
+
+    async def _claims_again(self, process: ServiceProcess) -> None:
+        claims = sum(line["event"] == "mail.claimed" for line in process.lines)
+        await process.expect("mail.claimed", claims + 1)
 
     def _has_started(self, name: str) -> bool:
         return any(line["event"] == "service.started" for line in self.running[name].lines)
@@ -146,6 +161,7 @@ class Fleet:
         process = self.running[name] = ServiceProcess(
             {
                 **self.variables,
+                **self.peculiar.get(name, {}),
                 "MAILCULATOR_REPLICA": name,
                 "MAILCULATOR_SMTP_HELO": _client(name),
                 "MAILCULATOR_JOURNAL_DIR": self.journal,
@@ -160,7 +176,7 @@ class Fleet:
 
     async def _stop(self, name: str) -> int:
         async with asyncio.timeout(PATIENCE):
-            return await self.running[name].stop()
+            return await self._alive(name).stop()
 
     async def _sink(self) -> None:
         for process in self.running.values():

@@ -32,8 +32,8 @@ from tests.support.scenario import Variables, delivery
 
 SEED = "MAILCULATOR_TEST_CHAOS_SEED"
 MAILS = "MAILCULATOR_TEST_CHAOS_MAILS"
-BLOWS = {what: f"MAILCULATOR_TEST_CHAOS_{what.upper()}" for what in ("kills", "freezes", "drains")}
-"""Where the environment says how many of all three there are to be."""
+BLOWS = {what: f"MAILCULATOR_TEST_CHAOS_{what.upper()}" for what in ("kills", "freezes", "drains", "server", "clocks")}
+"""Where the environment says how many of each there are to be."""
 _SPREAD = {"mysql": 0.6, "sqlite": 0.3, "dynamodb": 0.1}
 SHARES = {"kills": _SPREAD, "freezes": {"mysql": 1.0, "dynamodb": 0.1}, "drains": _SPREAD}
 """What each store gets of the blows that are asked for."""
@@ -100,11 +100,13 @@ class Chaos:
     """One run.
 
     Arguments:
-        what: kills, freezes or drains.
+        what: kills, freezes or drains, or what befalls something else than the replicas.
         replicas: how many work side by side.
         mails: put on the queue in all at the least, while the blows fall.
         variables: of the replicas, beside what leads them to the queue, the relay and the callback.
         seed: of what befalls whom, and of the mails.
+        per_round: blows until everything has to come to its end.
+        keep: told the record, before anything is held against it.
     """
 
     what: str
@@ -116,6 +118,8 @@ class Chaos:
     variables: Variables
     moods: Moods
     seed: int
+    per_round: int = ROUND
+    keep: Callable[[Record], None] = Record.keep
     fleet: Fleet = field(init=False)
     load: Load = field(init=False)
     sink: CountingSink = field(init=False)
@@ -134,16 +138,16 @@ class Chaos:
     async def run(self, blow: Callable[[], Awaitable[object]], blows: int) -> Record:
         """Deal out the blows, round by round. AssertionError with seed and command when anything does not hold."""
         begun, where = time.monotonic(), machine()
-        with self._explained():
+        with self.explained():
             async with self._at_work():
-                for done in range(0, blows, ROUND):
-                    await self._round(blow, done, min(ROUND, blows - done), blows)
+                for done in range(0, blows, self.per_round):
+                    await self._round(blow, done, min(self.per_round, blows - done), blows)
                     verdict, marks = await self._judged()
                     if verdict.faults or self._complaints(marks):
                         break
             verdict, marks = await self._judged()
             record = self._record(verdict, marks, time.monotonic() - begun, where)
-            record.keep()
+            self.keep(record)
             complaints = self._complaints(marks)
             assert not verdict.faults, {name: (len(lines), lines[:5]) for name, lines in verdict.faults.items()}
             assert not complaints, complaints[:5]
@@ -223,15 +227,15 @@ class Chaos:
         )
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
         """Add to whatever fails how it can be had again: the same blows and mails, the machine's own timing aside."""
         try:
             yield
         except BaseException as error:
             amounts = {name: os.environ[name] for name in (MAILS, *BLOWS.values()) if name in os.environ}
             given = " ".join(f"{name}={value}" for name, value in {**amounts, SEED: str(self.seed)}.items())
-            file = f"tests/chaos/test_chaos_{self.what}.py"
-            error.add_note(f"seed {self.seed}; again: {given} .venv/bin/pytest {file} -k {self.ground.store}")
+            test = os.environ.get("PYTEST_CURRENT_TEST", f"tests/chaos/test_chaos_{self.what}.py").partition(" ")[0]
+            error.add_note(f"seed {self.seed}; again: {given} .venv/bin/pytest '{test}'")
             error.add_note(f"blows: {len(self.fleet.blows)}, mails: {len(self.load.promised)}")
             raise
 

@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.harness import Begin, blow_count, time_limit
 from tests.chaos.load import Moods
 
-DRAINS, EMAILS = 10, 200
+DRAINS, EMAILS = 20, 200
 """Of all stores together, where the environment asks for nothing else."""
 MOMENT = 0.8
 """Seconds until the next is told to stop, at the most."""

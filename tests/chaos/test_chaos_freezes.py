@@ -11,7 +11,7 @@ from tests.chaos.ground import Ground
 from tests.chaos.harness import Begin, blow_count, lease, time_limit
 from tests.chaos.load import Moods
 
-FREEZES, EMAILS = 6, 200
+FREEZES, EMAILS = 10, 200
 """Where the environment asks for nothing else. Freezes are MariaDB's, and DynamoDB has a tenth of them beside; an
 embedded queue has no rival. Mails are shared out as in the other runs."""
 MOMENT = 0.8

@@ -81,6 +81,8 @@ class Account:
         refused: ids whose recipients the relay refused.
         dots: of all messages, accepted or not, in the order in which they came.
         ended: incarnations of processes that were killed or told to stop amid their work.
+        cut: messages whose end a sender that lives gave away, and no reply came back to it: what was between the two
+            kept it, and says so.
     """
 
     promised: Mapping[str, Kind]
@@ -92,6 +94,7 @@ class Account:
     dots: Sequence[Dot] = ()
     ended: frozenset[str] = frozenset()
     pauses: Sequence[Pause] = ()
+    cut: Sequence[Dot] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,8 @@ class Verdict:
         stuck: in no terminal status.
         falsely_final: terminal, and it is not so: acknowledged without a 2xx, SENT without a mail, and the like.
         set_aside: healthy mail that was taken for what its processes died of.
-        doubled_in_window: copies more of mail whose holder was cut short between the dot and the relay's reply.
+        doubled_in_window: copies more of mail whose holder, or whose connection, was cut short between the dot and the
+            relay's reply.
         doubled_after_pause: copies more of mail whose holder was stopped between its last look and the dot.
         doubled_outside: copies more of any other mail.
         broken: other invariants.
@@ -143,12 +147,22 @@ def judge(account: Account) -> Verdict:
 
 
 def is_window(claim: Claim, account: Account) -> bool:
-    """Whether nobody could know whether the relay had the mail: its holder was cut short between dot and reply."""
+    """Whether nobody could know whether the relay had the mail: its holder, or its connection, was cut short between
+    dot and reply."""
     if claim.dot is None:
         return False
-    if claim.replied is None and claim.incarnation in account.ended:
+    if claim.replied is None and (claim.incarnation in account.ended or _was_cut(claim, account)):
         return True
     return any(_stood_still(claim, pause) for pause in account.pauses)
+
+
+def _was_cut(claim: Claim, account: Account) -> bool:
+    """Whether its reply was kept from it. What was kept from a later claim of that mail excuses this one not."""
+    marks = [one.dot for one in account.evidence.claims if one.email_id == claim.email_id and one.dot is not None]
+    return any(
+        cut.email_id == claim.email_id and claim.dot == max((mark for mark in marks if mark <= cut.at), default=None)
+        for cut in account.cut
+    )
 
 
 def _stood_still(claim: Claim, pause: Pause) -> bool:

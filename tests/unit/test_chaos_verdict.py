@@ -66,6 +66,11 @@ def with_claims(*claims: Claim, copies: int = 2, dots: tuple[Dot, ...] = ()) -> 
     return replace(CLEAN, accepted=[mail("good")] * copies, evidence=Evidence(claims), dots=dots, pauses=pauses)
 
 
+def cut(*claims: Claim, at: int, email_id: str = "good", copies: int = 2) -> Account:
+    """A live holder's connection ended without a reply."""
+    return replace(with_claims(*claims, copies=copies), pauses=(), cut=(Dot(email_id, "alive.test", at),))
+
+
 def counts(verdict: Verdict) -> dict[str, int]:
     return {name: len(getattr(verdict, name)) for name in verdict.__slots__ if getattr(verdict, name)}
 
@@ -160,6 +165,26 @@ COPIES: dict[str, tuple[Callable[[], Account], dict[str, int]]] = {
     "killed between the two": (lambda: with_claims(Claim(KILLED, "good", 4, 1000, 2000)), {"doubled_in_window": 1}),
     "one window for two copies more": (
         lambda: with_claims(Claim(KILLED, "good", 4, 1000, 2000), copies=3),
+        {"doubled_in_window": 1, "doubled_outside": 1},
+    ),
+    "the reply was cut off": (
+        lambda: cut(Claim(ALIVE, "good", 4, 1000, 2000), at=2001),
+        {"doubled_in_window": 1},
+    ),
+    "the reply was cut off, and it has it": (
+        lambda: cut(Claim(ALIVE, "good", 4, 1000, 2000, 3000), at=2001),
+        {"doubled_outside": 1},
+    ),
+    "the reply was cut off before its dot": (
+        lambda: cut(Claim(ALIVE, "good", 4, 1000, 2000), at=1999),
+        {"doubled_outside": 1},
+    ),
+    "the reply to another was cut off": (
+        lambda: cut(Claim(ALIVE, "good", 4, 1000, 2000), at=2001, email_id="nobody"),
+        {"doubled_outside": 1},
+    ),
+    "the reply to a later claim was cut off, not to this one": (
+        lambda: cut(Claim(ALIVE, "good", 4, 1000, 2000), Claim(ALIVE, "good", 6, 4000, 5000), at=5001, copies=3),
         {"doubled_in_window": 1, "doubled_outside": 1},
     ),
     "stood still between the two": (
