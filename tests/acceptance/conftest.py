@@ -13,8 +13,9 @@ import pytest
 from mailculator.demo.mariadbd import PrivateMariadb
 from tests.support import mariadb
 from tests.support.counting_sink import CountingCallback
+from tests.support.mariadb_queue import new_mariadb_queue
 from tests.support.outage_bench import Scene
-from tests.support.producer import MariadbProducer, SqliteProducer
+from tests.support.producer import SqliteProducer
 from tests.support.scenario import Queue, Variables, apply_schema
 from tests.support.smtp_peer import SmtpPeer
 
@@ -31,19 +32,9 @@ async def mariadb_server() -> AsyncIterator[PrivateMariadb]:
 async def mariadb_queue(mariadb_server: PrivateMariadb) -> AsyncIterator[Queue]:
     """An empty database that `mailculator schema apply` has made a queue of."""
     name = f"acceptance_{os.getpid()}_{next(_numbers)}"
-    await asyncio.to_thread(mariadb.execute, mariadb_server, "mysql", f"CREATE DATABASE {name}")
-    variables: Variables = {
-        "MYSQL_PIPELINES_ENABLED": "true",
-        "MYSQL_HOST": mariadb_server.host,
-        "MYSQL_PORT": mariadb_server.port,
-        "MYSQL_USER": mariadb_server.user,
-        "MYSQL_PASSWORD": mariadb_server.password,
-        "MYSQL_DATABASE": name,
-    }
-    await apply_schema(variables)
-    producer = await asyncio.to_thread(MariadbProducer, port=mariadb_server.port, database=name)
-    yield Queue("mysql", variables, producer)
-    producer.close()
+    queue = await new_mariadb_queue(mariadb_server, name)
+    yield queue
+    queue.producer.close()
     await asyncio.to_thread(mariadb.execute, mariadb_server, "mysql", f"DROP DATABASE {name}")
 
 

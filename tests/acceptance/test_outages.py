@@ -16,12 +16,12 @@ import pytest
 
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.model import Status
-from tests.support import mariadb
 from tests.support.counting_sink import CountingCallback
+from tests.support.mariadb_queue import new_mariadb_queue
 from tests.support.outage_bench import Probes, Scene, probing, until
 from tests.support.outage_peers import VanishingServer
 from tests.support.producer import MariadbProducer
-from tests.support.scenario import Queue, apply_schema
+from tests.support.scenario import Queue
 from tests.support.service import ServiceProcess
 from tests.support.smtp_peer import SmtpPeer
 
@@ -56,23 +56,10 @@ async def mortal_scene(
     """A scene on that server. Its producer's session ends with the server; see `reopened`."""
     name = f"mortal_{next(_databases)}"
     await mortal_mariadb.start()
-    await asyncio.to_thread(mariadb.execute, mortal_mariadb, "mysql", f"CREATE DATABASE {name}")
-    variables: dict[str, object] = {
-        "MYSQL_PIPELINES_ENABLED": "true",
-        "MYSQL_HOST": mortal_mariadb.host,
-        "MYSQL_PORT": mortal_mariadb.port,
-        "MYSQL_USER": mortal_mariadb.user,
-        "MYSQL_DATABASE": name,
-    }
-    await apply_schema(variables)
-    producer = await _producer(mortal_mariadb, name)
-    scene = Scene(variables, producer, relay, callback, tmp_path)
+    queue = await new_mariadb_queue(mortal_mariadb, name)
+    scene = Scene(queue.variables, queue.producer, relay, callback, tmp_path)
     yield scene
     scene.producer.close()
-
-
-async def _producer(server: PrivateMariadb, database: str) -> MariadbProducer:
-    return await asyncio.to_thread(MariadbProducer, port=server.port, database=database)
 
 
 def settings(scene: Scene, scale: float, **changes: object) -> dict[str, object]:
@@ -253,7 +240,8 @@ async def test_one_store_away_leaves_the_other_at_work(
 async def _start_again(server: PrivateMariadb, scene: Scene) -> None:
     scene.producer.close()
     await server.start()
-    scene.producer = await _producer(server, str(scene.variables["MYSQL_DATABASE"]))
+    database = str(scene.variables["MYSQL_DATABASE"])
+    scene.producer = await asyncio.to_thread(MariadbProducer, port=server.port, database=database)
 
 
 async def _store_is_away(service: ServiceProcess, probes: Probes) -> None:

@@ -6,7 +6,6 @@ which those change: who owns mail is decided as ever, and a clock that is off by
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import os
 import random
@@ -28,12 +27,10 @@ from tests.chaos.harness import BLOWS, patience, prepare
 from tests.chaos.load import Moods
 from tests.chaos.record import Proof, Record
 from tests.chaos.server_blows import LastingGround
-from tests.support import mariadb
 from tests.support.counting_sink import CountingCallback
 from tests.support.dynamodb_bench import Bench
+from tests.support.mariadb_queue import new_mariadb_queue
 from tests.support.moto_speed import hasten
-from tests.support.producer import MariadbProducer
-from tests.support.scenario import Queue, Variables, apply_schema
 
 RUNS = 5
 """Where the environment asks for nothing else."""
@@ -106,17 +103,7 @@ async def mariadb_ground(server: ZonedMariadb, number: int) -> AsyncIterator[Las
     """A queue on a server in one of the zones, with a producer that lives there too."""
     name = f"clocks_{next(_databases)}"
     await server.wear(_zone(number))
-    await asyncio.to_thread(mariadb.execute, server, "mysql", f"CREATE DATABASE {name}")
-    variables: Variables = {
-        "MYSQL_PIPELINES_ENABLED": "true",
-        "MYSQL_HOST": server.host,
-        "MYSQL_PORT": server.port,
-        "MYSQL_USER": server.user,
-        "MYSQL_DATABASE": name,
-    }
-    await apply_schema(variables)
-    producer = await asyncio.to_thread(MariadbProducer, port=server.port, database=name)
-    ground = LastingGround(Queue("mysql", variables, producer))
+    ground = LastingGround(await new_mariadb_queue(server, name))
     yield ground
     ground.queue.producer.close()
 

@@ -22,10 +22,8 @@ from tests.chaos.harness import BLOWS, Chaos, patience, prepare
 from tests.chaos.record import Proof, Record, percentile
 from tests.chaos.server_blows import BLOWS as KINDS
 from tests.chaos.server_blows import LEASE, Anvil, LastingGround, admit
-from tests.support import mariadb
 from tests.support.counting_sink import CountingCallback
-from tests.support.producer import MariadbProducer
-from tests.support.scenario import Queue, Variables, apply_schema
+from tests.support.mariadb_queue import new_mariadb_queue
 
 STRIKES = 5
 """Of all kinds together, where the environment asks for nothing else."""
@@ -52,17 +50,9 @@ async def server() -> AsyncIterator[PrivateMariadb]:
 async def ground(server: PrivateMariadb) -> AsyncIterator[LastingGround]:
     name = f"anvil_{next(_databases)}"
     await server.start()
-    await asyncio.to_thread(mariadb.execute, server, "mysql", f"CREATE DATABASE {name}")
-    variables: Variables = {
-        "MYSQL_PIPELINES_ENABLED": "true",
-        "MYSQL_HOST": server.host,
-        "MYSQL_PORT": server.port,
-        "MYSQL_DATABASE": name,
-    }
-    await apply_schema({**variables, "MYSQL_USER": server.user})
-    variables |= await asyncio.to_thread(admit, server, name)
-    producer = await asyncio.to_thread(MariadbProducer, port=server.port, database=name)
-    ground = LastingGround(Queue("mysql", variables, producer))
+    queue = await new_mariadb_queue(server, name)
+    queue.variables |= await asyncio.to_thread(admit, server, name)
+    ground = LastingGround(queue)
     yield ground
     ground.queue.producer.close()
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import statistics
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -18,10 +17,9 @@ from tests.chaos.ground import SqlGround
 from tests.chaos.harness import LEASES, USUAL, new_seed
 from tests.chaos.soak import Soak, slope, soak_seconds, time_scale
 from tests.chaos.soak_peers import RelayMoods
-from tests.support import mariadb
 from tests.support.counting_sink import CountingCallback
-from tests.support.producer import MariadbProducer
-from tests.support.scenario import Queue, Variables, apply_schema
+from tests.support.mariadb_queue import new_mariadb_queue
+from tests.support.scenario import Queue
 
 __all__ = ["callback"]
 
@@ -36,17 +34,7 @@ async def mortal_mariadb() -> AsyncIterator[PrivateMariadb]:
 
 @pytest.fixture
 async def queue(mortal_mariadb: PrivateMariadb) -> AsyncIterator[Queue]:
-    await asyncio.to_thread(mariadb.execute, mortal_mariadb, "mysql", f"CREATE DATABASE {DATABASE}")
-    variables: Variables = {
-        "MYSQL_PIPELINES_ENABLED": "true",
-        "MYSQL_HOST": mortal_mariadb.host,
-        "MYSQL_PORT": mortal_mariadb.port,
-        "MYSQL_USER": mortal_mariadb.user,
-        "MYSQL_DATABASE": DATABASE,
-    }
-    await apply_schema(variables)
-    producer = await asyncio.to_thread(MariadbProducer, port=mortal_mariadb.port, database=DATABASE)
-    queue = Queue("mysql", variables, producer)
+    queue = await new_mariadb_queue(mortal_mariadb, DATABASE)
     yield queue
     queue.producer.close()
 

@@ -20,8 +20,9 @@ from tests.faults.course import embedded, go_through, time_limit
 from tests.faults.tally import Tally
 from tests.faults.trial import Trial
 from tests.support import mariadb
+from tests.support.mariadb_queue import mariadb_variables
 from tests.support.producer import MariadbProducer
-from tests.support.scenario import Queue, Variables
+from tests.support.scenario import Queue
 
 DEPENDENCY = Dependency.MARIADB
 
@@ -39,11 +40,6 @@ async def _prepare(
     name = (await mariadb.new_database(server)).mysql_database
     producer = MariadbProducer(port=server.port, database=name)
     exits.callback(producer.close)
-    variables: Variables = {
-        "MYSQL_PIPELINES_ENABLED": "true",
-        "MYSQL_HOST": server.host,
-        "MYSQL_USER": server.user,
-        "MYSQL_DATABASE": name,
-    }
+    variables = mariadb_variables(server, name)
     grounds = [SqlGround(Queue("mysql", variables, producer)), await embedded(folder, exits)]
     return Trial(cell, grounds, rng, folder, server.port, lambda port: {"MYSQL_PORT": port})

@@ -17,6 +17,7 @@ from tests.chaos.ground import DynamodbGround, SqlGround
 from tests.support import mariadb
 from tests.support.dynamodb_bench import fresh_bench
 from tests.support.dynamodb_harness import DynamodbHarness
+from tests.support.mariadb_queue import mariadb_variables
 from tests.support.moto_speed import hasten
 from tests.support.producer import MariadbProducer, SqliteProducer
 from tests.support.scenario import Queue, Variables
@@ -52,13 +53,7 @@ async def campaign(store: tuple[str, OpenLane], tmp_path: Path) -> AsyncIterator
 async def _mariadb_lane(server: PrivateMariadb, folder: Path) -> AsyncIterator[Lane]:
     settings = await mariadb.new_database(server)
     database = settings.mysql_database
-    variables: Variables = {
-        "MYSQL_PIPELINES_ENABLED": "true",
-        "MYSQL_HOST": server.host,
-        "MYSQL_PORT": server.port,
-        "MYSQL_USER": server.user,
-        "MYSQL_DATABASE": database,
-    }
+    variables = mariadb_variables(server, database)
     producer = MariadbProducer(port=server.port, database=database)
     yield Lane(SqlGround(Queue("mysql", variables, producer)), folder, ports={server.port: "store"})
     producer.close()
