@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long test-dynamodb-local chaos chaos-kills chaos-freezes chaos-drains chaos-syscalls \
 	chaos-faults chaos-server chaos-disk chaos-clocks chaos-model chaos-simulation chaos-fuzz chaos-soak \
-	chaos-report check fmt lock docs figures cost check-install clean
+	chaos-report check fmt lock docs figures bench profile cost check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -24,10 +24,11 @@ run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 	@$(BOOTSTRAP) run $(if $(findstring mysql,$(ARGS)),mariadbd)
 	@$(BIN)/mailculator demo $(ARGS)
 
-# Three at a time, each file as a whole: most tests wait for something. For a debugger: ARGS="-n 0".
+# Three at a time, each file as a whole: most tests wait for something. In the order of their names, which has the long
+# ones begin first. For a debugger: ARGS="-n 0".
 test: ## all tests: make test ARGS="-k callback"
 	@$(BOOTSTRAP) dev $(PROGRAMS)
-	@$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
 	@$(BOOTSTRAP) dev $(PROGRAMS)
@@ -118,6 +119,14 @@ docs: ## .env.example and docs/configuration.md, from the settings
 figures: ## measure start-up and memory: make figures ARGS=--check writes nothing
 	@$(BOOTSTRAP) dev mariadbd
 	@$(BIN)/python -m benchmarks.startup $(ARGS)
+
+bench: ## emails a second and CPU an email, beside a bare prototype: make bench ARGS="--rounds 3"
+	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@$(BIN)/python -m benchmarks.end_to_end $(ARGS)
+
+profile: ## where an email's CPU goes: make profile ARGS="--store sqlite"
+	@$(BOOTSTRAP) dev mariadbd smtp-sink
+	@$(BIN)/python -m benchmarks.profile_mail $(ARGS)
 
 cost: ## what an email costs on DynamoDB, in units and dollars: make cost ARGS=--check writes nothing
 	@$(BOOTSTRAP) dev

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+import statistics
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +29,20 @@ def machine(*more: str) -> str:
         *more,
     ]
     return f"{', '.join(facts)}; load average before it began: {minute:.1f}."
+
+
+def yardstick() -> float:
+    """Milliseconds of CPU that a fixed piece of work takes right now: neighbours on the machine slow down the CPU, too.
+
+    Figures of CPU can be compared where this one is the same.
+    """
+
+    def once() -> float:
+        before = time.process_time()
+        sum(range(1_000_000))
+        return (time.process_time() - before) * 1000
+
+    return statistics.median(once() for _ in range(5))
 
 
 def write(name: str, text: str) -> None:

@@ -21,7 +21,7 @@ GOOD = {
     "SQLITE_PIPELINES_ENABLED": "true",
     "SMTP_HOST": "relay.example.com",
     "SMTP_FROM": "bounces@example.com",
-    "PIPELINE_CALLBACK_URL": "http://producer.example.com/callbacks",
+    "PIPELINE_CALLBACK_URL": "https://producer.example.com/callbacks",
 }
 CANARY = "hunter2-canary"
 

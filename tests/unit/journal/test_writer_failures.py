@@ -186,8 +186,10 @@ async def test_every_single_operation_may_fail(tmp_path: Path) -> None:
     assert operations.count("create") > 3
     for number in range(len(operations)):
         bench = await lived(tmp_path / str(number), {number: errno.EIO})
-        # A file that cannot be closed has nothing left to lose.
-        assert bool(bench.told) is (operations[number] != "close"), (number, operations[number])
+        # How marks gather into writes is the threads' affair: what failed is what this life had there, if anything. A
+        # file that cannot be closed has nothing left to lose.
+        failed = bench.disk.calls[number : number + 1]
+        assert bool(bench.told) is (failed not in ([], ["close"])), (number, failed)
 
 
 # Random interleavings
