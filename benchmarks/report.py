@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "docs" / "performance.md"
 
 
-def machine(*more: str) -> str:
+def machine(*more: str, when: str = "before it began") -> str:
     """What it was measured on, and how busy that was; to be asked before anything is measured.
 
     Arguments:
         more: what else belongs to it.
+        when: this is asked, if not then.
     """
     model = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     minute, *_ = os.getloadavg()
@@ -28,7 +29,7 @@ def machine(*more: str) -> str:
         f"Python {platform.python_version()}",
         *more,
     ]
-    return f"{', '.join(facts)}; load average before it began: {minute:.1f}."
+    return f"{', '.join(facts)}; load average {when}: {minute:.1f}."
 
 
 def yardstick() -> float:

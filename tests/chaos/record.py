@@ -92,7 +92,7 @@ class Proof:
     ) -> Self:
         """One that ends now."""
         date = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(what, on, date, tuple(seeds), machine(), round(seconds, 1), dict(figures))
+        return cls(what, on, date, tuple(seeds), machine(when="at its end"), round(seconds, 1), dict(figures))
 
     def keep(self) -> None:
         """Write it where the environment says, if it says so."""
