@@ -24,11 +24,11 @@ run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 	@$(BOOTSTRAP) run $(if $(findstring mysql,$(ARGS)),mariadbd)
 	@$(BIN)/mailculator demo $(ARGS)
 
-# Three at a time, each file as a whole: most tests wait for something. In the order of their names, which has the long
-# ones begin first. For a debugger: ARGS="-n 0".
+# Two at a time, each file as a whole: most tests wait for something. tests/conftest.py says in which order. For a
+# debugger: ARGS="-n 0".
 test: ## all tests: make test ARGS="-k callback"
 	@$(BOOTSTRAP) dev $(PROGRAMS)
-	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
 	@$(BOOTSTRAP) dev $(PROGRAMS)
