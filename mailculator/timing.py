@@ -19,6 +19,8 @@ class Timing:
             which the older consumer itself takes a row for abandoned.
         rescue_every: pause between two scans for expired leases, and for rows to purge.
         check_every: pause between two background checks (ping, counts).
+        gather: under load results gather for up to this long between two writes, since a write costs the store, and
+            this process, as much as dozens of the results in it.
         store_timeout: a store's answer to one statement or transaction.
         smtp_connect, smtp_command, smtp_data, smtp_body, smtp_dot: RFC 5321 section 4.5.3.2, connect being ours.
         smtp_idle: an unused connection is closed after this long; smtp_age: a used one is not reused after it.
@@ -41,6 +43,7 @@ class Timing:
     foreign_hold: float = 1800.0
     rescue_every: float = 10.0
     check_every: float = 5.0
+    gather: float = 0.05
     store_timeout: float = 30.0
     smtp_connect: float = 30.0
     smtp_command: float = 300.0

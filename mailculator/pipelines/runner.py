@@ -46,10 +46,11 @@ class Pace:
 class Runner:
     """One pipeline over one store.
 
-    Claims whenever there is room, ahead of its handlers by as many emails as they handle at once, so that no handler
-    waits for a claim and no claim for the slowest handler; where the store renews each by itself, by no more than begin
-    before their first renewal. What was claimed ahead and not begun is given back when the process stops or the breaker
-    opens.
+    Claims whenever there is room, ahead of its handlers, so that no handler waits for a claim and no claim for the
+    slowest handler: by as many emails as they handle at once, or as end while two groups of results gather, so that a
+    claim that has its price by the transaction takes many. Where the store renews each lease by itself, by no more than
+    begin before their first renewal. What was claimed ahead and not begun is given back when the process stops or the
+    breaker opens.
 
     Arguments:
         marks: the journal: what has begun and not ended when the process dies may be what it died of.
@@ -94,7 +95,11 @@ class Runner:
         self._looked_at = clock.now()
         self._failures = 0
         self._ahead: deque[tuple[Email, float]] = deque()
-        self._headway = Headway(clock, window=timing.renew_every, most=pipeline.concurrency)
+        self._headway = (
+            Headway(clock, window=2 * timing.gather, most=pace.batch)
+            if store.capabilities.renews_together
+            else Headway(clock, window=timing.renew_every, most=pipeline.concurrency)
+        )
         self._tasks: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
         self._unrecorded = 0
         self._recorder = Recorder(
@@ -176,12 +181,14 @@ class Runner:
             self._look = True
 
     def _room(self) -> int:
-        limit = self._pipeline.concurrency
-        ahead = limit if self._store.capabilities.renews_together else self._headway.allowed()
+        limit, ahead, held = self._pipeline.concurrency, self._headway.allowed(), self.in_flight
+        if self._store.capabilities.renews_together:
+            # Results that gather occupy nobody. Where they are not written at all, as many as a write takes are enough.
+            ahead, held = max(limit, ahead), held - min(self._unrecorded, self._pace.batch)
         # Refill when half of what was claimed ahead is used up: a claim a freed slot would be a transaction an email.
         if len(self._ahead) > ahead // 2:
             return 0
-        room = min(limit + ahead - self.in_flight, self._pace.batch)
+        room = min(limit + ahead - held, self._pace.batch)
         if self._away():
             room = 0 if self.in_flight else self._admitted(room)
         return room
@@ -246,18 +253,26 @@ class Runner:
         self._news.set()
 
     async def _handle(self, email: Email) -> Outcome:
-        company = self._solitude.alone() if email.crashes else self._solitude.among_others()
-        async with company:
-            key = Key(self._store.name, email.id, email.version)
-            # Nothing but sending depends on the journal: without a mark a crash is not counted, and that is all.
-            with contextlib.suppress(JournalBroken):
-                await self._marks.begin(key)
-            try:
-                return await self._pipeline.handle(email)
-            except Exception as error:  # a bug must cost one email one try, not the others their service
-                return self._bug(email, error)
-            finally:
-                self._marks.end(key)
+        if email.crashes:
+            async with self._solitude.alone():
+                return await self._handle_marked(email)
+        await self._solitude.join()
+        try:
+            return await self._handle_marked(email)
+        finally:
+            self._solitude.leave()
+
+    async def _handle_marked(self, email: Email) -> Outcome:
+        key = Key(self._store.name, email.id, email.version)
+        # Nothing but sending depends on the journal: without a mark a crash is not counted, and that is all.
+        with contextlib.suppress(JournalBroken):
+            await self._marks.begin(key)
+        try:
+            return await self._pipeline.handle(email)
+        except Exception as error:  # a bug must cost one email one try, not the others their service
+            return self._bug(email, error)
+        finally:
+            self._marks.end(key)
 
     def _bug(self, email: Email, error: Exception) -> Outcome:
         text = f"internal error: {type(error).__name__}"

@@ -39,6 +39,10 @@ from mailculator.transport.base import Envelope, Relay
 FROM_RCPT_ON = frozenset({"rcpt", "data", "body"})
 """Phases in which the relay knows which mail it is about."""
 
+SMALL = 65_536
+"""Octets of a message that is rendered before there is room for it in memory was asked for: all connections' worth of
+them is little beside the limit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -127,10 +131,11 @@ class Sender:
             return self._postpone(email, error)
 
     async def _from_payload(self, email: Email, path: str) -> Outcome:
-        mail, size = await self._threads.run(self._measure, path)
+        mail, size, outgoing = await self._threads.run(self._measure, email, path)
         # The attachments as they are, the rendered message, and what the relay's transport keeps of it.
         async with self._budget.hold(3 * size):
-            outgoing = await self._threads.run(self._render, email, mail)
+            if outgoing is None:
+                outgoing = await self._threads.run(self._render, email, mail)
             self._share.succeeded()
             return await self._hand_over(email, outgoing)
 
@@ -142,10 +147,11 @@ class Sender:
             self._share.succeeded()
             return await self._hand_over(email, outgoing)
 
-    def _measure(self, path: str) -> tuple[Payload, int]:
+    def _measure(self, email: Email, path: str) -> tuple[Payload, int, Outgoing | None]:
+        """The mail and its size, and where that is small the finished message as well: one journey to a thread less."""
         mail = payload.parse(files.read_payload(path), allowed_sender_domains=self._settings.allowed_sender_domains)
         size = files.check_attachments(mail, self._settings.attachments_base_path, self._settings.max_message_size)
-        return mail, size
+        return mail, size, self._render(email, mail) if size <= SMALL else None
 
     def _render(self, email: Email, mail: Payload) -> Outgoing:
         attachments = files.read_attachments(

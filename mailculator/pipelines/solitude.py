@@ -28,18 +28,17 @@ class Solitude:
         self._insisting = 0
         self._changed = asyncio.Event()
 
-    @asynccontextmanager
-    async def among_others(self) -> AsyncIterator[None]:
-        """With whoever else is there."""
+    async def join(self) -> None:
+        """Be there with whoever else is; `leave` must follow. A pair of calls, since every email passes here."""
         while self._alone or self._insisting:
             await self._changed.wait()
         self._inside += 1
-        try:
-            yield
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._tell()
+
+    def leave(self) -> None:
+        """After `join`."""
+        self._inside -= 1
+        if not self._inside:
+            self._tell()
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:

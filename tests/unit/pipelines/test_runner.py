@@ -62,9 +62,11 @@ class Bench:
         batch: int = 100,
         with_breaker: bool = False,
         probes: bool = True,
+        renews_together: bool = True,
     ) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
+        self.store.capabilities = Capabilities(many_processes=True, renews_together=renews_together)
         self.seen = Recording()
         self.woken: list[Status] = []
         self.deaths: list[Exception] = []
@@ -189,8 +191,7 @@ async def test_where_each_is_renewed_by_itself_no_more_is_claimed_ahead_than_end
             await bench.clock.settle()
         return bench.runner.in_flight - bench.pipeline.concurrency
 
-    bench = Bench(handle, concurrency=4)
-    bench.store.capabilities = Capabilities(many_processes=True, renews_together=False)
+    bench = Bench(handle, concurrency=4, renews_together=False)
     bench.store.add(*(f"e{n:02}" for n in range(60)))
     async with bench.running():
         for _ in range(4):
@@ -266,6 +267,44 @@ async def test_results_gather_while_a_write_is_under_way() -> None:
         await bench.seen.expect(Moved, 10)
     assert bench.store.groups[0] == 1
     assert len(bench.store.groups) <= 3, "nine results made one group, or two, not nine"
+
+
+async def test_results_gather_for_a_while_after_a_write_by_how_dear_it_was_and_the_first_one_never_waits() -> None:
+    bench = Bench(concurrency=10)
+    record = bench.store.record
+
+    async def dear_record(moves: object) -> object:
+        await bench.clock.advance(1 / 128)
+        return await record(moves)  # type: ignore[arg-type]
+
+    bench.store.record = dear_record  # type: ignore[method-assign,assignment]
+    bench.store.add("first")
+    async with bench.running():
+        await bench.seen.expect(Moved, 1)
+        for name in ("second", "third"):
+            bench.store.add(name)
+            bench.runner.wake()
+            await bench.clock.settle()
+        assert bench.store.groups == [1], "a write took 8 ms, so the next comes 31 ms after it"
+        await bench.clock.advance(4 / 128)
+        await bench.seen.expect(Moved, 3)
+    assert bench.store.groups == [1, 2]
+
+
+async def test_a_whole_group_of_results_waits_for_nothing() -> None:
+    bench = Bench(concurrency=10, batch=3)
+    record = bench.store.record
+
+    async def dear_record(moves: object) -> object:
+        await bench.clock.advance(10.0)
+        return await record(moves)  # type: ignore[arg-type]
+
+    bench.store.record = dear_record  # type: ignore[method-assign,assignment]
+    bench.store.add(*(f"e{n}" for n in range(9)))
+    async with bench.running():
+        await bench.seen.expect(Moved, 9)
+    assert bench.store.groups == [3, 3, 3]
+    assert bench.clock.now() == 1030.0
 
 
 async def test_stop_gives_back_what_has_not_begun_and_finishes_what_has() -> None:

@@ -25,11 +25,21 @@ class House:
         await self.settle()
 
     async def _stay(self, name: str, alone: bool) -> None:
-        async with self.solitude.alone() if alone else self.solitude.among_others():
-            assert not (alone and self.inside)
-            self.inside.add(name)
-            await self.leave[name].wait()
-            self.inside.remove(name)
+        if alone:
+            async with self.solitude.alone():
+                assert not self.inside
+                await self._be_inside(name)
+            return
+        await self.solitude.join()
+        try:
+            await self._be_inside(name)
+        finally:
+            self.solitude.leave()
+
+    async def _be_inside(self, name: str) -> None:
+        self.inside.add(name)
+        await self.leave[name].wait()
+        self.inside.remove(name)
 
     async def go(self, *names: str) -> None:
         for name in names:
