@@ -38,9 +38,19 @@ _LOCAL_PART = rf"""(?:{_ATOM}(?:\.{_ATOM})*|"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1
 _ADDR_SPEC = re.compile(rf"{_LOCAL_PART}@[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 _ALPHANUMERIC = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+
+
+class _QTable(dict[str, str]):
+    """Characters as they stand in a word of the Q encoding; those beyond ASCII are worked out when they are met."""
+
+    def __missing__(self, char: str) -> str:
+        return "".join(f"={octet:02X}" for octet in char.encode())
+
+
 # RFC 2047 section 5 (3): all that may stand for itself in an encoded word within a phrase.
-_Q = (
+_Q = _QTable(
     {chr(octet): f"={octet:02X}" for octet in range(128)}
+    | {chr(char): f"={0xC0 | char >> 6:02X}={0x80 | char & 0x3F:02X}" for char in range(0x80, 0x800)}
     | {char: char for char in _ALPHANUMERIC + "!*+-/"}
     | {" ": "_"}
 )
@@ -57,8 +67,9 @@ def unstructured(name: str, text: str) -> bytes:
     Errors: PayloadError `header_control` for CR, LF or NUL, `header_name`, `text_surrogate`.
     """
     _check(name, text)
-    if _PLAIN.fullmatch(text) and "=?" not in text:
-        lines = _fold(name, _FOLDABLE.findall(text))
+    if text.isascii() and "=?" not in text and _PLAIN.fullmatch(text):
+        short = 0 < len(text) <= LINE - len(name) - 2
+        lines = [f"{name}: {text}"] if short else _fold(name, _FOLDABLE.findall(text))
         if all(len(line) <= LONGEST_LINE for line in lines):
             return _join(name, lines)
     return field(name, _encoded_words(text, LINE - len(name) - 2))
@@ -148,6 +159,8 @@ def _check(name: str, text: str) -> None:
     """Before encoding: a line end inside an encoded word is one to the reader that decodes and re-writes it."""
     if _CONTROL.search(text):
         raise PayloadError("header_control", f"{_label(name)} holds a line end or a NUL")
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -215,13 +228,16 @@ def _encoded_words(text: str, first_room: int) -> list[str]:
     The encoding is the shorter, or Q, which a person can read, where base64 would spare under five characters.
     The blanks between the words vanish in reading.
     """
-    quoted = [_Q.get(char) or "".join(f"={octet:02X}" for octet in char.encode()) for char in text]
-    octets = [len(char.encode()) for char in text]
+    pieces = [_Q[char] for char in text]
+    whole = "".join(pieces)
     first, rest = first_room - _WRAPPING, ENCODED_WORD - _WRAPPING
-    if sum(map(len, quoted)) < (sum(octets) + 2) // 3 * 4 + 5:
-        texts = ["".join(quoted[chunk]) for chunk in _chunks([len(piece) for piece in quoted], first, rest)]
+    if len(whole) < (len(text.encode()) + 2) // 3 * 4 + 5:
+        if len(whole) <= first:
+            return [f"=?utf-8?q?{whole}?="]
+        texts = ["".join(pieces[chunk]) for chunk in _chunks([len(piece) for piece in pieces], first, rest)]
         words = [f"=?utf-8?q?{text}?=" for text in texts]
     else:
+        octets = [len(char.encode()) for char in text]
         texts = [text[chunk] for chunk in _chunks(octets, first // 4 * 3, rest // 4 * 3)]
         words = [f"=?utf-8?b?{b64encode(text.encode()).decode()}?=" for text in texts]
     return [words[0], *(" " + word for word in words[1:])]

@@ -7,7 +7,7 @@ import re
 from binascii import b2a_base64, b2a_qp
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import format_datetime
 from mimetypes import MimeTypes
 from pathlib import PurePosixPath
@@ -62,6 +62,17 @@ _TEXT_TYPES = {
 _TRANSFER_ENCODINGS = {
     encoding: headers.field("Content-Transfer-Encoding", [encoding]) for encoding in ("quoted-printable", "base64")
 }
+# "=_" occurs in neither quoted-printable nor base64 (RFC 2045 section 6.7): no content can hold a boundary. What stands
+# for the mail's own part of it here is as long as that, so a field is folded once for all mails.
+_TAG_SIZE = 32
+_BOUNDARIES = {"alternative": "=_a_", "mixed": "=_m_"}
+_NO_TAG = "-" * _TAG_SIZE
+_MULTIPART_TYPES = {
+    subtype: headers.parameterized("Content-Type", f"multipart/{subtype}", ("boundary", start + _NO_TAG))
+    for subtype, start in _BOUNDARIES.items()
+}
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ def _headers(payload: Payload, email_id: str, domain: str, date: datetime) -> li
         raise PayloadError("message_id", "the id or the domain cannot stand in a Message-ID")
     fields = [
         _MIME_VERSION,
-        headers.field("Date", [format_datetime(date)]),
+        headers.field("Date", [_date(date)]),
         headers.field("Message-ID", [f"<{email_id}@{domain}>"]),
         headers.mailbox("From", payload.sender),
         headers.mailbox("To", payload.to),
@@ -113,6 +124,14 @@ def _headers(payload: Payload, email_id: str, domain: str, date: datetime) -> li
     return fields
 
 
+def _date(date: datetime) -> str:
+    """RFC 5322 section 3.3."""
+    if date.tzinfo is not UTC:
+        return format_datetime(date)
+    day = f"{_DAYS[date.weekday()]}, {date.day:02} {_MONTHS[date.month - 1]} {date.year:04}"
+    return f"{day} {date.hour:02}:{date.minute:02}:{date.second:02} +0000"
+
+
 def _content(payload: Payload, email_id: str, attachments: Sequence[Attachment]) -> list[bytes]:
     """The content's own headers, a blank line and the content: an entity (RFC 2045 section 2.4)."""
     texts = [
@@ -120,17 +139,16 @@ def _content(payload: Payload, email_id: str, attachments: Sequence[Attachment])
     ]
     if not texts:
         raise PayloadError("body_missing", "neither body_text nor body_html has any text")
-    # "=_" occurs in neither quoted-printable nor base64 (RFC 2045 section 6.7): no content can hold a boundary.
-    tag = hashlib.sha256(email_id.encode()).hexdigest()[:32]
-    body = texts[0] if len(texts) == 1 else _multipart("alternative", f"=_a_{tag}", texts)
+    tag = hashlib.sha256(email_id.encode()).hexdigest()[:_TAG_SIZE]
+    body = texts[0] if len(texts) == 1 else _multipart("alternative", tag, texts)
     if not attachments:
         return body
-    return _multipart("mixed", f"=_m_{tag}", [body, *(_attachment(attachment) for attachment in attachments)])
+    return _multipart("mixed", tag, [body, *(_attachment(attachment) for attachment in attachments)])
 
 
-def _multipart(subtype: str, boundary: str, entities: Sequence[Sequence[bytes]]) -> list[bytes]:
-    opening = headers.parameterized("Content-Type", f"multipart/{subtype}", ("boundary", boundary))
-    delimiter = f"--{boundary}".encode()
+def _multipart(subtype: str, tag: str, entities: Sequence[Sequence[bytes]]) -> list[bytes]:
+    opening = _MULTIPART_TYPES[subtype].replace(_NO_TAG.encode(), tag.encode())
+    delimiter = f"--{_BOUNDARIES[subtype]}{tag}".encode()
     chunks = [opening]
     for entity in entities:
         # The line end before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
@@ -139,11 +157,13 @@ def _multipart(subtype: str, boundary: str, entities: Sequence[Sequence[bytes]])
 
 
 def _text(subtype: str, text: str) -> list[bytes]:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n") + "\n"
     try:
-        content = lines.replace("\n", "\r\n").encode()
+        content = text.encode()
     except UnicodeEncodeError as error:
         raise PayloadError("text_surrogate", f"the {subtype} body holds a lone surrogate") from error
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    content = (content.removesuffix(b"\n") + b"\n").replace(b"\n", b"\r\n")
     coded = len(content.translate(None, _LITERAL))
     if len(content) + 2 * coded <= _base64_size(len(content)):
         encoding, encoded = "quoted-printable", _quoted_printable(content)

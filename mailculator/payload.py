@@ -120,8 +120,9 @@ def encoded_size(payload: Payload, attachment_sizes: Iterable[int]) -> int:
     Arguments:
         attachment_sizes: bytes of each attachment before encoding.
     """
-    bodies = sum(len(body.encode()) for body in (payload.body_html, payload.body_text) if body is not None)
-    return bodies + sum(-(-size // 57) * 78 for size in attachment_sizes)
+    return (
+        _octets(payload.body_html) + _octets(payload.body_text) + sum(-(-size // 57) * 78 for size in attachment_sizes)
+    )
 
 
 def check_size(payload: Payload, attachment_sizes: Iterable[int], limit: int) -> int:
@@ -132,9 +133,17 @@ def check_size(payload: Payload, attachment_sizes: Iterable[int], limit: int) ->
     return size
 
 
+def _octets(body: str | None) -> int:
+    if body is None or body.isascii():
+        return len(body or "")
+    return len(body.encode())
+
+
 def _text(value: object, field: str) -> str:
     if not isinstance(value, str):
         raise PayloadError("field_type", f"{field}: must be a string")
+    if value.isascii():
+        return value
     try:
         value.encode("utf-8")
     except UnicodeEncodeError as error:

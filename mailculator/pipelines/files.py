@@ -40,20 +40,14 @@ def read_payload(path: str, limit: int = PAYLOAD_LIMIT) -> bytes:
     Errors: PayloadError payload_size, payload_not_regular, payload_path; PayloadUnavailable, `shared` when the
     directory it should be in is gone or empty.
     """
-    with _mapped("payload"):
-        try:
-            fd = os.open(path, _READ)
-        except ValueError as error:
-            raise PayloadError("payload_path", "payload: the path holds a character that no path can") from error
-        except FileNotFoundError as error:
-            raise _missing("payload", shared=_is_gone(Path(path).parent)) from error
-        with _closing(fd):
-            size = _require_regular(fd, "payload").st_size
-            # Some file systems do not know a file's size (procfs says 0), so the count is what decides.
-            content = _read_at_most(fd, limit + 1) if size <= limit else b""
-    if max(size, len(content)) > limit:
-        raise PayloadError("payload_size", f"payload: larger than {limit} bytes")
-    return content
+    try:
+        return _read_payload(path, limit)
+    except ValueError as error:
+        raise PayloadError("payload_path", "payload: the path holds a character that no path can") from error
+    except FileNotFoundError as error:
+        raise _missing("payload", shared=_is_gone(Path(path).parent)) from error
+    except OSError as error:
+        raise _trouble("payload", error) from error
 
 
 def read_prepared(eml_file_path: str, eml_storage_path: Path | None, limit: int) -> bytes:
@@ -89,17 +83,35 @@ def check_attachments(payload: Payload, base: Path | None, limit: int) -> int:
 
 
 def read_attachments(payload: Payload, base: Path | None, limit: int) -> tuple[Attachment, ...]:
-    """Every attachment, read whole, once the sum of their sizes is known to be within the limit.
+    """Every attachment, read whole, once the message with them is known to be within the limit; () where there is none.
 
     Arguments and errors: as `check_attachments`; also PayloadError attachment_changed when a file grows or shrinks
     meanwhile.
     """
+    if not payload.attachments:
+        return ()
     sizes = _sizes(payload.attachments, base)
     check_size(payload, sizes, limit)
     return tuple(
         Attachment(ref.name, _read_attachment(ref, base, size, f"attachments[{index}]"))
         for index, (ref, size) in enumerate(zip(payload.attachments, sizes, strict=True))
     )
+
+
+def _read_payload(path: str, limit: int) -> bytes:
+    fd = os.open(path, _READ)
+    try:
+        size = _require_regular(fd, "payload").st_size
+        # Some file systems do not know a file's size (procfs says 0), so the count is what decides: where one octet
+        # more was asked for than came, and what came is what fstat told, there is no more.
+        content = os.read(fd, min(size, limit, _CHUNK) + 1) if size <= limit else b""
+        if content and len(content) != size:
+            content += _read_at_most(fd, limit + 1 - len(content))
+    finally:
+        os.close(fd)
+    if max(size, len(content)) > limit:
+        raise PayloadError("payload_size", f"payload: larger than {limit} bytes")
+    return content
 
 
 @contextmanager
@@ -234,11 +246,7 @@ def _mapped(field: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _MISSING:
-            raise _missing(field) from error
-        if error.errno in _ODD:
-            raise PayloadError(_code(field, "not_regular"), f"{field}: is no regular file") from error
-        raise PayloadUnavailable(f"{field}: {_words(error)}") from error
+        raise _trouble(field, error) from error
 
 
 @contextmanager
@@ -247,6 +255,14 @@ def _closing(fd: int) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def _trouble(field: str, error: OSError) -> PayloadError | PayloadUnavailable:
+    if error.errno in _MISSING:
+        return _missing(field)
+    if error.errno in _ODD:
+        return PayloadError(_code(field, "not_regular"), f"{field}: is no regular file")
+    return PayloadUnavailable(f"{field}: {_words(error)}")
 
 
 def _missing(field: str, *, shared: bool = False) -> PayloadUnavailable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,6 +116,24 @@ def test_one_address(text: str, parsed: Address) -> None:
 )
 def test_refused(bad_input: int, text: str, expected: str) -> None:
     assert code(text) == expected, f"bad input {bad_input}"
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    st.from_regex(r"[a-z=?.+]{1,4}@[aB1.\-]{1,12}", fullmatch=True)
+    | st.from_regex(r"[a-zA-Z=?.]{0,70}@(?:[a-zA-Z0-9\-]{0,64}\.){0,3}[a-z0-9]{0,66}", fullmatch=True)
+)
+def test_the_short_way_of_common_addresses_leads_where_the_rules_lead(text: str) -> None:
+    def outcome() -> Address | str:
+        try:
+            return address.parse.__wrapped__(text, "to")
+        except PayloadError as error:
+            return str(error)
+
+    short = outcome()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(address, "_COMMON", re.compile(r"(?!)"))
+        assert short == outcome()
 
 
 def test_a_local_part_beyond_ascii_needs_smtputf8() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import email
 import email.policy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from email.header import decode_header
 from email.message import EmailMessage
+from email.utils import format_datetime
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mailculator import payload as intake
 from mailculator.address import Address
@@ -107,6 +110,15 @@ def test_same_arguments_give_the_same_bytes_and_another_id_other_boundaries() ->
     assert rendered(payload, PDF) == rendered(payload, PDF)
     other = read(rendered(payload, PDF, email_id="00000000-0000-4000-8000-000000000000"))
     assert other.get_boundary() != read(rendered(payload, PDF)).get_boundary()
+
+
+@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=-3, minutes=-30))])))
+def test_the_date_is_written_as_the_standard_library_writes_it(date: datetime) -> None:
+    assert field(rendered(sample(), date=date), "Date") == f"Date: {format_datetime(date)}"
+
+
+def test_an_empty_header_ends_with_its_colon() -> None:
+    assert field(rendered(sample(custom_headers=(("X-Empty", ""),))), "X-Empty") == "X-Empty:"
 
 
 def test_reply_to_equal_to_from_is_left_out_whatever_its_name() -> None:

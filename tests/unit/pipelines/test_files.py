@@ -289,6 +289,13 @@ class TestAttachments:
         assert refusal(base, *["/2026/a.pdf"] * 4, limit=limit) == "size"
 
 
+def test_a_payload_that_comes_in_pieces_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "p.json").write_bytes(b"0123456789")
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda fd, count: read(fd, min(count, 4)))  # as a share may give it
+    assert files.read_payload(str(tmp_path / "p.json")) == b"0123456789"
+
+
 class TestPrepared:
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Path:
