@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 from binascii import b2a_base64, b2a_qp
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from mimetypes import MimeTypes
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 from mailculator import headers
 from mailculator.errors import PayloadError
@@ -51,6 +52,8 @@ _LITERAL = bytes({9, 10, 13, *range(32, 127)} - {ord("=")})
 _ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+")
 _DOMAIN = re.compile(r"[A-Za-z0-9.-]+")
 _ENCODED_LINE = 76
+BASE64_OCTETS = 57
+"""Octets that make one line of base64."""
 _CODED_BLANK = re.compile(rb"=(?:20|09)(?=\r)")
 
 
@@ -73,6 +76,10 @@ _MULTIPART_TYPES = {
 }
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+Content = TypeVar("Content")
+"""What may stand for an attachment's lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,19 @@ def render(payload: Payload, *, email_id: str, domain: str, date: datetime, atta
     Errors: PayloadError. The payload has been checked, so none is foreseen; what would add a header, a recipient or a
     part is refused here all the same.
     """
-    return b"".join([*_headers(payload, email_id, domain, date), *_content(payload, email_id, attachments)])
+    return b"".join(pieces(payload, email_id, domain, date, map(_attachment, attachments)))
+
+
+def pieces(
+    payload: Payload, email_id: str, domain: str, date: datetime, attachments: Iterable[Sequence[bytes | Content]]
+) -> list[bytes | Content]:
+    """The message as pieces to be joined.
+
+    Arguments:
+        attachments: each as `attachment_head` and its base64 lines, or what stands for those.
+    Errors: as `render`.
+    """
+    return [*_headers(payload, email_id, domain, date), *_content(payload, email_id, attachments)]
 
 
 def _headers(payload: Payload, email_id: str, domain: str, date: datetime) -> list[bytes]:
@@ -132,7 +151,9 @@ def _date(date: datetime) -> str:
     return f"{day} {date.hour:02}:{date.minute:02}:{date.second:02} +0000"
 
 
-def _content(payload: Payload, email_id: str, attachments: Sequence[Attachment]) -> list[bytes]:
+def _content(
+    payload: Payload, email_id: str, attachments: Iterable[Sequence[bytes | Content]]
+) -> list[bytes | Content]:
     """The content's own headers, a blank line and the content: an entity (RFC 2045 section 2.4)."""
     texts = [
         _text(subtype, text) for subtype, text in (("plain", payload.body_text), ("html", payload.body_html)) if text
@@ -140,16 +161,15 @@ def _content(payload: Payload, email_id: str, attachments: Sequence[Attachment])
     if not texts:
         raise PayloadError("body_missing", "neither body_text nor body_html has any text")
     tag = hashlib.sha256(email_id.encode()).hexdigest()[:_TAG_SIZE]
-    body = texts[0] if len(texts) == 1 else _multipart("alternative", tag, texts)
-    if not attachments:
-        return body
-    return _multipart("mixed", tag, [body, *(_attachment(attachment) for attachment in attachments)])
+    body: Sequence[bytes | Content] = texts[0] if len(texts) == 1 else _multipart("alternative", tag, texts)
+    beside = list(attachments)
+    return _multipart("mixed", tag, [body, *beside]) if beside else list(body)
 
 
-def _multipart(subtype: str, tag: str, entities: Sequence[Sequence[bytes]]) -> list[bytes]:
+def _multipart(subtype: str, tag: str, entities: Sequence[Sequence[bytes | Content]]) -> list[bytes | Content]:
     opening = _MULTIPART_TYPES[subtype].replace(_NO_TAG.encode(), tag.encode())
     delimiter = f"--{_BOUNDARIES[subtype]}{tag}".encode()
-    chunks = [opening]
+    chunks: list[bytes | Content] = [opening]
     for entity in entities:
         # The line end before a delimiter belongs to the delimiter (RFC 2046 section 5.1.1).
         chunks += [b"\r\n", delimiter, b"\r\n", *entity]
@@ -165,32 +185,47 @@ def _text(subtype: str, text: str) -> list[bytes]:
         content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     content = (content.removesuffix(b"\n") + b"\n").replace(b"\n", b"\r\n")
     coded = len(content.translate(None, _LITERAL))
-    if len(content) + 2 * coded <= _base64_size(len(content)):
+    if len(content) + 2 * coded <= _about_base64_size(len(content)):
         encoding, encoded = "quoted-printable", _quoted_printable(content)
     else:
-        encoding, encoded = "base64", _base64(content)
+        encoding, encoded = "base64", base64_lines(content)
     return [_TEXT_TYPES[subtype], _TRANSFER_ENCODINGS[encoding], b"\r\n", encoded]
 
 
 def _attachment(attachment: Attachment) -> list[bytes]:
-    name = attachment.name
+    head = attachment_head(attachment.name, is_utf8=lambda: _is_utf8(attachment.content))
+    return [*head, base64_lines(attachment.content)]
+
+
+def is_text(name: str) -> bool:
+    """Whether an attachment of that name is of a text/* type: its charset is told where its content is UTF-8."""
+    return _content_type(name).startswith("text/")
+
+
+def attachment_head(name: str, *, is_utf8: Callable[[], bool]) -> list[bytes]:
+    """An attachment's own headers and the blank line after them.
+
+    Arguments:
+        is_utf8: whether its content is; asked where `is_text` alone.
+    """
     disposition = headers.parameterized("Content-Disposition", "attachment", ("filename", name))
-    kind = CONTENT_TYPES.get(PurePosixPath(name).suffix.lower(), UNKNOWN_TYPE)
-    if kind.startswith(("multipart/", "message/")):
-        # Readers would parse it, and base64 is not allowed there (RFC 2045 section 6.4).
-        kind = UNKNOWN_TYPE
     parameters = []
-    if kind.startswith("text/") and _is_utf8(attachment.content):
+    if is_text(name) and is_utf8():
         parameters.append(("charset", "utf-8"))
     if b"filename*" in disposition:
         parameters.append(("name", headers.ascii_name(name)))
     return [
-        headers.parameterized("Content-Type", kind, *parameters),
+        headers.parameterized("Content-Type", _content_type(name), *parameters),
         disposition,
         _TRANSFER_ENCODINGS["base64"],
         b"\r\n",
-        _base64(attachment.content),
     ]
+
+
+def _content_type(name: str) -> str:
+    kind = CONTENT_TYPES.get(PurePosixPath(name).suffix.lower(), UNKNOWN_TYPE)
+    # Readers would parse these, and base64 is not allowed there (RFC 2045 section 6.4).
+    return UNKNOWN_TYPE if kind.startswith(("multipart/", "message/")) else kind
 
 
 def _is_utf8(content: bytes) -> bool:
@@ -211,12 +246,18 @@ def _within_76(coded: re.Match[bytes]) -> bytes:
     return b"=\r\n" + coded[0] if column > _ENCODED_LINE - len(coded[0]) else coded[0]
 
 
-def _base64(content: bytes) -> bytes:
-    """In lines of 76 (RFC 2045 section 6.8), each ended by CRLF."""
+def base64_lines(content: bytes) -> bytes:
+    """Content in lines of 76 (RFC 2045 section 6.8), each ended by CRLF."""
     encoded = b2a_base64(content, newline=False)
     lines = [encoded[at : at + _ENCODED_LINE] for at in range(0, len(encoded), _ENCODED_LINE)]
     return b"\r\n".join([*lines, b""])
 
 
-def _base64_size(octets: int) -> int:
+def base64_size(octets: int) -> int:
+    """How many octets `base64_lines` makes of so many."""
+    encoded = (octets + 2) // 3 * 4
+    return encoded + 2 * -(-encoded // _ENCODED_LINE)
+
+
+def _about_base64_size(octets: int) -> int:
     return (octets + 56) // 57 * 78

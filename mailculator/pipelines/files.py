@@ -8,15 +8,17 @@ Trouble of the file system is PayloadUnavailable; only what the producer wrote c
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from mailculator.errors import PayloadError, PayloadUnavailable
-from mailculator.message import Attachment
+from mailculator.message import Attachment, is_text
+from mailculator.message_stream import PIECE, AttachmentFile
 from mailculator.payload import PAYLOAD_LIMIT, AttachmentRef, Payload, check_size
 
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -96,6 +98,51 @@ def read_attachments(payload: Payload, base: Path | None, limit: int) -> tuple[A
         Attachment(ref.name, _read_attachment(ref, base, size, f"attachments[{index}]"))
         for index, (ref, size) in enumerate(zip(payload.attachments, sizes, strict=True))
     )
+
+
+def open_attachments(payload: Payload, base: Path | None, limit: int) -> tuple[AttachmentFile, ...]:
+    """Every attachment as one that is read when the message leaves; () where there is none.
+
+    No file stays open: each reading opens it anew, with all checks. Only text/* is read here, in pieces, to learn
+    whether it is UTF-8.
+
+    Arguments and errors: as `read_attachments`. Reading raises what this raises, PayloadError size excepted.
+    """
+    if not payload.attachments:
+        return ()
+    sizes = _sizes(payload.attachments, base)
+    check_size(payload, sizes, limit)
+    return tuple(
+        _attachment_file(ref, base, size, f"attachments[{index}]")
+        for index, (ref, size) in enumerate(zip(payload.attachments, sizes, strict=True))
+    )
+
+
+def _attachment_file(ref: AttachmentRef, base: Path | None, size: int, field: str) -> AttachmentFile:
+    def read() -> Generator[bytes, None, None]:
+        return _read_pieces(ref, base, size, field)
+
+    return AttachmentFile(ref.name, size, is_utf8=is_text(ref.name) and _is_utf8(read()), read=read)
+
+
+def _read_pieces(ref: AttachmentRef, base: Path | None, size: int, field: str) -> Generator[bytes, None, None]:
+    with _open_beneath(base, ref.path, field) as fd:
+        for start in range(0, size, PIECE):
+            yield _read_exactly(fd, min(PIECE, size - start), field, is_last=start + PIECE >= size)
+        if not size:
+            _read_exactly(fd, 0, field)
+
+
+def _is_utf8(pieces: Generator[bytes, None, None]) -> bool:
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        with closing(pieces):
+            for piece in pieces:
+                decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_payload(path: str, limit: int) -> bytes:
@@ -216,8 +263,8 @@ def _require_regular(fd: int, field: str) -> os.stat_result:
     return status
 
 
-def _read_exactly(fd: int, size: int, field: str) -> bytes:
-    content = _read_at_most(fd, size + 1)
+def _read_exactly(fd: int, size: int, field: str, *, is_last: bool = True) -> bytes:
+    content = _read_at_most(fd, size + is_last)  # one octet more, to see a file that has grown
     if len(content) != size:
         raise PayloadError(_code(field, "changed"), f"{field}: grew or shrank while it was read")
     return content
