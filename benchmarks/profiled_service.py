@@ -27,9 +27,9 @@ from mailculator.stores.watched import WatchedStore
 
 PARTS = (
     ("structlog/", "log"),
-    ("mailculator/log.py", "log"),
+    ("mailculator/log", "log"),
     ("prometheus_client/", "metrics"),
-    ("mailculator/metrics.py", "metrics"),
+    ("mailculator/metric", "metrics"),
     ("mailculator/web/", "metrics"),
     ("mailculator/stores/mariadb_claim", "claim"),
     ("mailculator/stores/mariadb_reservations", "claim"),

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar, dataclass_transform
 
 from mailculator.model import Status
 
+E = TypeVar("E")
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass_transform(frozen_default=True)
+def _event(kind: type[E]) -> type[E]:
+    """Frozen for mypy alone: several are made for each email, and to freeze one takes longer than to make it."""
+    return dataclass(slots=True)(kind)
+
+
+@_event
 class Claimed:
     """A claim returned `count` emails, taking `seconds`; an empty poll is one too."""
 
@@ -21,7 +30,7 @@ class Claimed:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class Moved:
     """An outcome is on record: one per outcome, the only event of a transition.
 
@@ -47,7 +56,7 @@ class Moved:
     parked: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class ClaimLost:
     """The row was not ours any more when its result was to be written (another holder, or deleted)."""
 
@@ -57,7 +66,7 @@ class ClaimLost:
     outcome: str
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class Rescued:
     """A working row whose holder let its lease expire was moved to where it belongs by what is known of it.
 
@@ -73,7 +82,7 @@ class Rescued:
     outcome: str = "rescued"
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class Purged:
     """`count` terminal rows past their ttl were deleted."""
 
@@ -81,7 +90,7 @@ class Purged:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class StoreCalled:
     """A verb of a store ended. `error` is None when it worked.
 
@@ -96,7 +105,7 @@ class StoreCalled:
     pipeline: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class StoreNoticed:
     """A store met something that somebody should know of.
 
@@ -114,7 +123,7 @@ class StoreNoticed:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class SmtpAttempted:
     """One try at the relay. `result`: sent, deferred, throttled, refused, unavailable, lost. `code` 0 = no reply."""
 
@@ -123,7 +132,7 @@ class SmtpAttempted:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class CallbackAttempted:
     """One POST. `kind`: sent or failed. `result`: acknowledged, not_ready, refused, unavailable."""
 
@@ -132,7 +141,7 @@ class CallbackAttempted:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class BreakerChanged:
     """A breaker opened or closed. `reason` is the last failure when it opened."""
 
@@ -141,7 +150,7 @@ class BreakerChanged:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class RateChanged:
     """The relay has refused mail for its rate, and less is offered to it; or all of it again.
 
@@ -154,7 +163,7 @@ class RateChanged:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class PipelineFailed:
     """A handler raised what it should not have, or a loop died. `fatal` = the process will end."""
 
@@ -166,7 +175,7 @@ class PipelineFailed:
     traceback: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@_event
 class Lifetime:
     """A milestone of the process: started, stopping, stopped, warning. `fields` are for the log alone."""
 

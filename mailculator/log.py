@@ -1,9 +1,4 @@
-"""The log: one of the two listeners to the core's events, and the shape of every line.
-
-A line is JSON when the output is no terminal, so that collectors need no parser of ours, and readable when it is one.
-Whatever passes through here, also from libraries, leaves without control characters (CWE-117) and, unless the operator
-asked for them, without full mail addresses.
-"""
+"""The log: one of the two listeners to the core's events. What a line looks like is in log_lines.py."""
 
 from __future__ import annotations
 
@@ -11,7 +6,6 @@ import contextlib
 import io
 import logging
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,10 +13,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, TextIO
 
-import orjson
 import structlog
-from structlog.typing import EventDict, Processor
 
+from mailculator import log_lines
 from mailculator.config import Settings
 from mailculator.events import (
     BreakerChanged,
@@ -41,10 +34,6 @@ from mailculator.events import (
     StoreNoticed,
 )
 
-_LOCAL = r'"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;:"]+'
-# The lookbehind keeps a long word without an @ from being scanned once for each of its characters.
-_ADDRESS = re.compile(rf"(?<![^\s<>()\[\],;:\"])(?:{_LOCAL})@(?=[\w\[])")
-_MULTILINE = frozenset({"traceback", "exception"})
 _KNOWN_LEVELS = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 
 _LEVELS: Mapping[str, int] = MappingProxyType(
@@ -83,18 +72,6 @@ class Logger(Protocol):
         """Write one line."""
 
 
-def mask(text: str) -> str:
-    """The text with the local part of everything that looks like a mail address replaced by `***`."""
-    return _ADDRESS.sub("***@", text) if "@" in text else text
-
-
-def escape(text: str, *, keep: str = "") -> str:
-    """The text with every character that is not printable written as an escape, those in `keep` excepted."""
-    if text.isprintable():
-        return text
-    return "".join(ch if ch.isprintable() or ch in keep else ch.encode("unicode_escape").decode("ascii") for ch in text)
-
-
 def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     """Set up structlog and the standard library's logging for this process.
 
@@ -106,10 +83,13 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
         output.reconfigure(errors="backslashreplace")  # a terminal that knows no UTF-8 costs no line
     terminal = output.isatty()
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not terminal)
-    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     structlog.configure(
-        processors=_processors(settings, as_json=as_json, colors=terminal and "NO_COLOR" not in os.environ),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        processors=log_lines.processors(
+            as_json=as_json,
+            addresses=settings.log_addresses,
+            colors=terminal and "NO_COLOR" not in os.environ,
+        ),
+        wrapper_class=structlog.make_filtering_bound_logger(_level(settings)),
         logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=True,
     )
@@ -119,63 +99,8 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
     logging.captureWarnings(True)
 
 
-def _processors(settings: Settings, *, as_json: bool, colors: bool) -> list[Processor]:
-    cleaner = _Cleaner(addresses=settings.log_addresses, keep="\n\t" if as_json else "")
-    chain: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.format_exc_info,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-        cleaner,
-    ]
-    if as_json:
-        return [*chain, _order, structlog.processors.JSONRenderer(serializer=_dump)]
-    return [*chain, _below, structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False)]
-
-
-def _order(_logger: Any, _method: str, fields: EventDict) -> EventDict:
-    """When, how bad and what come first, for those who read JSON with their eyes."""
-    first = {key: fields.pop(key) for key in ("timestamp", "level", "event") if key in fields}
-    return {**first, **fields}
-
-
-def _below(_logger: Any, _method: str, fields: EventDict) -> EventDict:
-    """A traceback goes where the console renderer writes text as it is: beneath the line."""
-    if "traceback" in fields:
-        fields["exception"] = fields.pop("traceback")
-    return fields
-
-
-def _dump(fields: Any, **_: Any) -> str:
-    return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode("utf-8")
-
-
-@dataclass(frozen=True, slots=True)
-class _Cleaner:
-    """Makes every text of a line safe to write.
-
-    Arguments:
-        addresses: leave mail addresses as they are.
-        keep: control characters that the renderer escapes itself.
-    """
-
-    addresses: bool
-    keep: str
-
-    def __call__(self, _logger: Any, _method: str, fields: EventDict) -> EventDict:
-        for key, value in fields.items():
-            if value is None or isinstance(value, int | float):
-                continue
-            text = str(value)  # whatever else it is, its text is cleaned as well
-            text = text if self.addresses else mask(text)
-            fields[key] = self._lines(text) if key in _MULTILINE else escape(text, keep=self.keep)
-        return fields
-
-    def _lines(self, text: str) -> str:
-        """A traceback keeps its lines; on a terminal they are indented, so that none can pass for a line of the log."""
-        if self.keep:
-            return escape(text, keep=self.keep)
-        return "\n".join(f"    {escape(line)}" for line in text.splitlines())
+def _level(settings: Settings) -> int:
+    return logging.getLevelNamesMapping()[settings.log_level.upper()]
 
 
 class _Library(logging.Handler):
@@ -208,7 +133,7 @@ class LogObserver:
 
     Arguments:
         settings: replica's name.
-        logger: where lines go; None is structlog's, as `configure` set it up.
+        logger: where lines go; None is structlog's, as `configure` has set it up by now.
         clock: monotonic seconds.
         remind_every: seconds between two lines about one verb that goes on failing.
     """
@@ -222,61 +147,51 @@ class LogObserver:
         remind_every: float = 60.0,
     ) -> None:
         self._replica = settings.replica
-        self._out: Logger = structlog.get_logger() if logger is None else logger
+        self._out: Logger = structlog.get_logger().bind() if logger is None else logger
+        self._least = _level(settings)
         self._clock = clock
         self._remind_every = remind_every
         self._outages: dict[tuple[str, str, str | None], _Outage] = {}
         self._opened: dict[str, float] = {}
+        self._writers = self._by_event()
+
+    def _by_event(self) -> Mapping[type[Event], Callable[[Any], None]]:
+        """Who writes which event. What is told at debug alone costs nothing at another level."""
+        writers: dict[type[Event], Callable[[Any], None]] = {
+            Moved: self._moved,
+            StoreCalled: self._store,
+            StoreNoticed: self._noticed,
+            BreakerChanged: self._breaker,
+            RateChanged: self._paced,
+            PipelineFailed: self._bug,
+            Lifetime: self._lifetime,
+            ClaimLost: self._claim_lost,
+            Rescued: self._rescued,
+            Purged: self._purged,
+        }
+        if self._least <= logging.DEBUG:
+            writers |= {Claimed: self._claimed, SmtpAttempted: self._smtp, CallbackAttempted: self._callback}
+        return writers
 
     def __call__(self, event: Event) -> None:
         """Write the event down. A log that cannot be written to stops no mail."""
-        with contextlib.suppress(OSError, ValueError):
-            self._write(event)
-
-    def _write(self, event: Event) -> None:  # noqa: C901, PLR0912  # one case per event is the clear form
-        match event:
-            case Moved():
-                self._moved(event)
-            case StoreCalled():
-                self._store(event)
-            case StoreNoticed():
-                self._noticed(event)
-            case BreakerChanged():
-                self._breaker(event)
-            case RateChanged():
-                self._paced(event)
-            case PipelineFailed():
-                self._bug(event)
-            case Lifetime(name=name, fields=fields):
-                level = logging.WARNING if name == "warning" else logging.INFO
-                self._out.log(level, f"service.{name}", **{"replica": self._replica, **dict(fields)})
-            case Claimed(count=count) if count:
-                self._line(logging.DEBUG, "mail.claimed", event, "store", "pipeline", "count", "seconds")
-            case ClaimLost():
-                self._line(logging.WARNING, "mail.claim_lost", event, "email_id", "store", "pipeline", "outcome")
-            case Rescued():
-                self._line(
-                    logging.WARNING, "mail.rescued", event, "email_id", "store", "origin", "to", "holder", "outcome"
-                )
-            case Purged(count=count) if count:
-                self._line(logging.INFO, "mail.purged", event, "store", "count")
-            case SmtpAttempted():
-                self._line(logging.DEBUG, "smtp.attempt", event, "result", "code", "seconds")
-            case CallbackAttempted():
-                self._line(logging.DEBUG, "callback.attempt", event, "kind", "result", "seconds")
-
-    def _line(self, level: int, name: str, event: Event, *attributes: str) -> None:
-        fields = {attribute: getattr(event, attribute) for attribute in attributes}
-        if "seconds" in fields:
-            fields["duration_ms"] = _milliseconds(fields.pop("seconds"))
-        self._out.log(level, name, **fields)
+        write = self._writers.get(type(event))
+        if write is None:
+            return
+        try:
+            write(event)
+        except (OSError, ValueError):
+            return
 
     def _moved(self, event: Moved) -> None:
+        level = _LEVELS.get(event.outcome, logging.INFO)
+        if level < self._least:
+            return
         fields: dict[str, Any] = {"reason": event.note} if event.note else {}
         if event.parked:
             fields["parked"] = True
         self._out.log(
-            _LEVELS.get(event.outcome, logging.INFO),
+            level,
             f"mail.{event.outcome}",
             email_id=event.email_id,
             store=event.store,
@@ -289,7 +204,39 @@ class LogObserver:
             **fields,
         )
 
+    def _claimed(self, event: Claimed) -> None:
+        if event.count:
+            self._line(logging.DEBUG, "mail.claimed", event, "store", "pipeline", "count", "seconds")
+
+    def _smtp(self, event: SmtpAttempted) -> None:
+        self._line(logging.DEBUG, "smtp.attempt", event, "result", "code", "seconds")
+
+    def _callback(self, event: CallbackAttempted) -> None:
+        self._line(logging.DEBUG, "callback.attempt", event, "kind", "result", "seconds")
+
+    def _claim_lost(self, event: ClaimLost) -> None:
+        self._line(logging.WARNING, "mail.claim_lost", event, "email_id", "store", "pipeline", "outcome")
+
+    def _rescued(self, event: Rescued) -> None:
+        self._line(logging.WARNING, "mail.rescued", event, "email_id", "store", "origin", "to", "holder", "outcome")
+
+    def _purged(self, event: Purged) -> None:
+        if event.count:
+            self._line(logging.INFO, "mail.purged", event, "store", "count")
+
+    def _lifetime(self, event: Lifetime) -> None:
+        level = logging.WARNING if event.name == "warning" else logging.INFO
+        self._out.log(level, f"service.{event.name}", **{"replica": self._replica, **dict(event.fields)})
+
+    def _line(self, level: int, name: str, event: Event, *attributes: str) -> None:
+        fields = {attribute: getattr(event, attribute) for attribute in attributes}
+        if "seconds" in fields:
+            fields["duration_ms"] = _milliseconds(fields.pop("seconds"))
+        self._out.log(level, name, **fields)
+
     def _store(self, event: StoreCalled) -> None:
+        if event.error is None and not self._outages:
+            return
         key, now = (event.store, event.op, event.pipeline), self._clock()
         fields: dict[str, Any] = {"store": event.store, "op": event.op}
         fields |= {"pipeline": event.pipeline} if event.pipeline else {}

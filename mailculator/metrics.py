@@ -5,16 +5,13 @@ Labels come from closed sets (stores, pipelines, statuses, results): never an ad
 
 from __future__ import annotations
 
-import asyncio
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, Metric
-from prometheus_client.metrics import MetricWrapperBase
-from prometheus_client.registry import Collector
 
 from mailculator import __version__
 from mailculator.cutover_metrics import CutoverMetrics
@@ -34,6 +31,7 @@ from mailculator.events import (
     StoreNoticed,
 )
 from mailculator.lifecycle import STAGES
+from mailculator.metric_parts import Bound, Units, tasks
 from mailculator.model import Status, StatusCount
 
 _QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -44,20 +42,6 @@ TASKS = "mailculator_tasks"
 
 _BACKWARD = frozenset({"retry", "wait", "release", "park", "unknown"})
 _STAGES = {stage.name: stage for stage in STAGES}
-
-M = TypeVar("M", bound=MetricWrapperBase)
-
-
-class _Bound(dict[tuple[str, ...], M], Generic[M]):
-    """A metric's children by their label values, each looked up in the metric once: that look-up is the dear part."""
-
-    def __init__(self, metric: M) -> None:
-        super().__init__()
-        self._metric = metric
-
-    def __missing__(self, key: tuple[str, ...]) -> M:
-        child = self[key] = self._metric.labels(*key)
-        return child
 
 
 class MetricsObserver:
@@ -70,19 +54,21 @@ class MetricsObserver:
 
     def __init__(self, registry: CollectorRegistry, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._wall_clock = wall_clock
-        self._units = _Units()
+        self._forward: dict[tuple[str, str], float] = {}
+        self._units = Units()
         self._pipelines(registry)
         self._transports(registry)
         self._stores(registry)
         self.cutover = CutoverMetrics(registry)
+        self._counters = self._by_event()
         ProcessCollector(registry=registry)
-        Gauge(TASKS, "Tasks of the loop that is asked.", registry=registry).set_function(_tasks)
+        Gauge(TASKS, "Tasks of the loop that is asked.", registry=registry).set_function(tasks)
         build = Info("mailculator_build", "Version of the program and of Python.", registry=registry)
         build.info({"version": __version__, "python": platform.python_version()})
 
     def _pipelines(self, registry: CollectorRegistry) -> None:
         labels = ("store", "pipeline")
-        self._transitions = _Bound(
+        self._transitions = Bound(
             Counter(
                 "mailculator_transitions",
                 "Moves of emails between statuses.",
@@ -90,29 +76,29 @@ class MetricsObserver:
                 registry=registry,
             )
         )
-        self._claims = _Bound(
+        self._claims = Bound(
             Counter("mailculator_claims", "Claims, by whether they found mail.", (*labels, "result"), registry=registry)
         )
-        self._claims_lost = _Bound(
+        self._claims_lost = Bound(
             Counter(
                 "mailculator_claims_lost", "Results that came too late: not ours any more.", labels, registry=registry
             )
         )
-        self._leases_expired = _Bound(
+        self._leases_expired = Bound(
             Counter(
                 "mailculator_leases_expired", "Emails taken back from a dead holder.", ("store",), registry=registry
             )
         )
-        self._purged = _Bound(
+        self._purged = Bound(
             Counter("mailculator_purged", "Terminal emails deleted past their ttl.", ("store",), registry=registry)
         )
-        self._bugs = _Bound(
+        self._bugs = Bound(
             Counter("mailculator_pipeline_errors", "Errors that no pipeline foresaw.", labels, registry=registry)
         )
-        self._polls = _Bound(
+        self._polls = Bound(
             Histogram("mailculator_poll_duration_seconds", "One claim.", labels, buckets=_QUICK, registry=registry)
         )
-        self._successes = _Bound(
+        self._successes = Bound(
             Gauge(
                 "mailculator_pipeline_last_success_timestamp_seconds",
                 "When an email last left this stage forward, since the epoch.",
@@ -120,7 +106,7 @@ class MetricsObserver:
                 registry=registry,
             )
         )
-        self._inflight = _Bound(
+        self._inflight = Bound(
             Gauge("mailculator_inflight", "Emails in hand.", labels, registry=registry),
         )
         self._time_to_sent = Histogram(
@@ -128,7 +114,7 @@ class MetricsObserver:
         )
 
     def _transports(self, registry: CollectorRegistry) -> None:
-        self._smtp = _Bound(
+        self._smtp = Bound(
             Counter("mailculator_smtp_attempts", "Tries at the relay.", ("result", "code_class"), registry=registry)
         )
         self._smtp_seconds = Histogram(
@@ -140,7 +126,7 @@ class MetricsObserver:
         self._rate = Gauge(
             "mailculator_smtp_rate_limit", "Mails a second that may leave; 0 = any number.", registry=registry
         )
-        self._slowed = _Bound(
+        self._slowed = Bound(
             Gauge(
                 "mailculator_smtp_slowed",
                 "1 while fewer mails are offered, for the class of the relay's reply that asked for it.",
@@ -148,13 +134,13 @@ class MetricsObserver:
                 registry=registry,
             )
         )
-        self._callbacks = _Bound(
+        self._callbacks = Bound(
             Counter("mailculator_callback_attempts", "POSTs to producers.", ("kind", "result"), registry=registry)
         )
         self._callback_seconds = Histogram(
             "mailculator_callback_attempt_duration_seconds", "One POST.", buckets=_ATTEMPT, registry=registry
         )
-        self._breakers = _Bound(
+        self._breakers = Bound(
             Gauge(
                 "mailculator_breaker_open", "1 while claims are stopped by this breaker.", ("name",), registry=registry
             )
@@ -162,19 +148,19 @@ class MetricsObserver:
 
     def _stores(self, registry: CollectorRegistry) -> None:
         labels = ("store", "op")
-        self._store_errors = _Bound(
+        self._store_errors = Bound(
             Counter("mailculator_store_errors", "Verbs of a store that failed.", labels, registry=registry)
         )
-        self._store_seconds = _Bound(
+        self._store_seconds = Bound(
             Histogram("mailculator_store_op_seconds", "One verb of a store.", labels, buckets=_QUICK, registry=registry)
         )
-        self._notices = _Bound(
+        self._notices = Bound(
             Counter("mailculator_store_notices", "What a store saw.", ("store", "kind"), registry=registry)
         )
         registry.register(self._units)
         status = ("store", "status")
-        self._messages = _Bound(Gauge("mailculator_queue_messages", "Emails in a status.", status, registry=registry))
-        self._ages = _Bound(
+        self._messages = Bound(Gauge("mailculator_queue_messages", "Emails in a status.", status, registry=registry))
+        self._ages = Bound(
             Gauge(
                 "mailculator_queue_oldest_age_seconds",
                 "How long the oldest due email of a status has been due.",
@@ -182,10 +168,10 @@ class MetricsObserver:
                 registry=registry,
             )
         )
-        self._parked = _Bound(
+        self._parked = Bound(
             Gauge("mailculator_queue_parked_messages", "Emails set aside for an operator.", status, registry=registry)
         )
-        self._clocks = _Bound(
+        self._clocks = Bound(
             Gauge(
                 "mailculator_clock_offset_seconds",
                 "By how much this machine's clock is ahead of the store's.",
@@ -194,46 +180,70 @@ class MetricsObserver:
             )
         )
 
-    def __call__(self, event: Event) -> None:  # noqa: C901, PLR0912  # one case per event is the clear form
+    def __call__(self, event: Event) -> None:
         """Count one event."""
-        match event:
-            case Claimed():
-                self._claimed(event)
-            case Moved():
-                self._moved(event)
-            case StoreCalled(store=store, op=op, seconds=seconds, error=error):
-                self._store_seconds[store, op].observe(seconds)
-                if error is not None:
-                    self._store_errors[store, op].inc()
-            case StoreNoticed(store=store, kind=kind):
-                self._notices[store, kind].inc()
-            case SmtpAttempted(result=result, code=code, seconds=seconds):
-                self._smtp[result, code_class(code)].inc()
-                self._unknown.inc(result == "lost")
-                self._smtp_seconds.observe(seconds)
-            case CallbackAttempted(kind=kind, result=result, seconds=seconds):
-                self._callbacks[kind, result].inc()
-                self._callback_seconds.observe(seconds)
-            case BreakerChanged(name=name, open=is_open):
-                self._breakers[(name,)].set(int(is_open))
-            case RateChanged(reason=reason):
-                self._paced(reason)
-            case Rescued(store=store, origin=origin, to=to, outcome=outcome):
-                self._leases_expired[(store,)].inc()
-                self._unknown.inc(outcome == "unknown")
-                self._transitions[store, origin.value, to.value].inc()
-            case ClaimLost(store=store, pipeline=pipeline):
-                self._claims_lost[store, pipeline].inc()
-            case Purged(store=store, count=count):
-                self._purged[(store,)].inc(count)
-            case PipelineFailed(store=store, pipeline=pipeline):
-                self._bugs[store, pipeline].inc()
+        count = self._counters.get(type(event))
+        if count is not None:
+            count(event)
 
-    def _paced(self, reason: str) -> None:
+    def _by_event(self) -> Mapping[type[Event], Callable[[Any], None]]:
+        return {
+            Claimed: self._claimed,
+            Moved: self._moved,
+            StoreCalled: self._called,
+            StoreNoticed: self._noticed,
+            SmtpAttempted: self._offered,
+            CallbackAttempted: self._posted,
+            BreakerChanged: self._broken,
+            RateChanged: self._paced,
+            Rescued: self._rescued,
+            ClaimLost: self._lost,
+            Purged: self._deleted,
+            PipelineFailed: self._failed,
+        }
+
+    def _called(self, event: StoreCalled) -> None:
+        key = (event.store, event.op)
+        self._store_seconds[key].observe(event.seconds)
+        if event.error is not None:
+            self._store_errors[key].inc()
+
+    def _noticed(self, event: StoreNoticed) -> None:
+        self._notices[event.store, event.kind].inc()
+
+    def _offered(self, event: SmtpAttempted) -> None:
+        self._smtp[event.result, code_class(event.code)].inc()
+        self._smtp_seconds.observe(event.seconds)
+        if event.result == "lost":
+            self._unknown.inc()
+
+    def _posted(self, event: CallbackAttempted) -> None:
+        self._callbacks[event.kind, event.result].inc()
+        self._callback_seconds.observe(event.seconds)
+
+    def _broken(self, event: BreakerChanged) -> None:
+        self._breakers[(event.name,)].set(int(event.open))
+
+    def _rescued(self, event: Rescued) -> None:
+        self._leases_expired[(event.store,)].inc()
+        self._transitions[event.store, str(event.origin), str(event.to)].inc()
+        if event.outcome == "unknown":
+            self._unknown.inc()
+
+    def _lost(self, event: ClaimLost) -> None:
+        self._claims_lost[event.store, event.pipeline].inc()
+
+    def _deleted(self, event: Purged) -> None:
+        self._purged[(event.store,)].inc(event.count)
+
+    def _failed(self, event: PipelineFailed) -> None:
+        self._bugs[event.store, event.pipeline].inc()
+
+    def _paced(self, event: RateChanged) -> None:
         for child in self._slowed.values():
             child.set(0)
-        if reason:
-            self._slowed[(reason,)].set(1)
+        if event.reason:
+            self._slowed[(event.reason,)].set(1)
 
     def _claimed(self, event: Claimed) -> None:
         key = (event.store, event.pipeline)
@@ -244,11 +254,17 @@ class MetricsObserver:
             self._transitions[event.store, stage.waiting.value, stage.working.value].inc(event.count)
 
     def _moved(self, event: Moved) -> None:
-        self._transitions[event.store, event.origin.value, event.to.value].inc()
+        self._transitions[event.store, str(event.origin), str(event.to)].inc()
         if event.outcome not in _BACKWARD:
-            self._successes[event.store, event.pipeline].set(self._wall_clock())
+            self._stepped((event.store, event.pipeline))
         if event.to is Status.SENT and event.outcome == "sent":
             self._time_to_sent.observe(max(event.age, 0.0))
+
+    def _stepped(self, key: tuple[str, str]) -> None:
+        """Keep when, to be shown at each scrape: to set a gauge costs several times as much, and this is done often."""
+        if key not in self._forward:
+            self._successes[key].set_function(partial(self._forward.__getitem__, key))
+        self._forward[key] = self._wall_clock()
 
     def watch(self, store: str, pipeline: str, inflight: Callable[[], float]) -> None:
         """Show a pipeline from the start on: its series at zero, and how many emails it has in hand at each scrape."""
@@ -283,36 +299,6 @@ class MetricsObserver:
             self._messages[key].set(found.count)
             self._ages[key].set(found.oldest_age)
             self._parked[key].set(found.parked)
-
-
-class _Units(Collector):
-    """Reads request units when somebody looks, from stores that reckon them themselves."""
-
-    def __init__(self) -> None:
-        self.sources: list[Callable[[], Iterable[tuple[str, str, float]]]] = []
-
-    def collect(self) -> Iterator[Metric]:
-        """One family; nothing where no store charges."""
-        family = CounterMetricFamily(
-            "mailculator_dynamodb_request_units",
-            "Request units that DynamoDB has charged, as reckoned here from its rules.",
-            labels=("op", "kind"),
-        )
-        totals: dict[tuple[str, str], float] = {}
-        for source in self.sources:
-            for op, kind, units in source():
-                totals[op, kind] = totals.get((op, kind), 0.0) + units
-        for key, units in sorted(totals.items()):
-            family.add_metric(key, units)
-        yield family
-
-
-def _tasks() -> float:
-    """How many there are; those that come and never go are a leak that descriptors and memory show late."""
-    try:
-        return len(asyncio.all_tasks())
-    except RuntimeError:  # asked outside of any loop
-        return 0
 
 
 def code_class(code: int) -> str:

@@ -50,7 +50,7 @@ class Tally:
 
     def __call__(self, event: Event) -> None:
         """Count one event. An email is new once: whatever becomes of it later, its version has gone on."""
-        if isinstance(event, Moved) and event.store == self._store:
+        if type(event) is Moved and event.store == self._store:
             self._entered += event.version == FIRST_RESULT
             self._left += event.to in TERMINAL
 

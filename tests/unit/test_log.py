@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from mailculator import log
+from mailculator import log, log_lines
 from mailculator.config import Settings, load
 from mailculator.events import (
     BreakerChanged,
@@ -167,6 +167,25 @@ def test_what_is_no_news_is_told_at_debug_alone() -> None:
     assert [line["event"] for line in lines] == ["mail.claimed", "smtp.attempt", "callback.attempt"]
 
 
+def test_what_is_below_the_level_is_not_even_put_together() -> None:
+    class Deaf:
+        def log(self, level: int, event: str, **fields: Any) -> None:
+            pytest.fail(f"{event} at {level}")
+
+    observe = log.LogObserver(settings(MAILCULATOR_LOG_LEVEL="warning"), logger=Deaf())
+    for event in (moved(), Claimed("s", "sender", 3, 0.01), SmtpAttempted("sent", 250, 0.1)):
+        observe(event)
+
+
+def test_a_number_stays_a_number_and_all_else_is_text() -> None:
+    written = Written()
+    fields = {"whole": 3, "part": 0.5, "yes": True, "none": None, "status": Status.READY, "list": ["a@example.com"]}
+    structlog.get_logger().info("kinds", **fields)
+    [line] = written.lines()
+    told = {name: line[name] for name in fields}
+    assert told == {**fields, "status": "READY", "list": "[***@example.com']"}
+
+
 @pytest.mark.parametrize(
     ("kind", "level"),
     [
@@ -240,7 +259,7 @@ def test_a_breaker_that_closes_says_how_long_it_was_open() -> None:
     ],
 )
 def test_addresses_lose_their_local_part(text: str, masked: str) -> None:
-    assert log.mask(text) == masked
+    assert log_lines.mask(text) == masked
 
 
 def test_no_address_leaves_by_any_event() -> None:
