@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import datetime
 from enum import Enum
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
 
 from mailculator.errors import ConfigError, MailculatorError, StoreUnavailable
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 OK = 0
 FAILURE = 1
@@ -38,12 +41,17 @@ def misused(option: str, message: str) -> typer.BadParameter:
     return typer.BadParameter(clean(message), param_hint=f"'{option}'")
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a command's work; what goes wrong is told in words and an exit code, never by a traceback."""
+def run(work: Coroutine[Any, Any, T], *, loop_factory: Callable[[], AbstractEventLoop] | None = None) -> T:
+    """Run a command's work; what goes wrong is told in words and an exit code, never by a traceback.
+
+    Arguments:
+        loop_factory: makes the event loop; asyncio's own where it is not given.
+    """
     import asyncio  # --help and version do without it, and are there sooner
 
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(work)
     except ConfigError as error:
         fail(str(error), CONFIG)
     except StoreUnavailable as error:

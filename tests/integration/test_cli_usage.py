@@ -211,6 +211,7 @@ async def test_help_imports_nothing_heavy() -> None:
         "pydantic",
         "rich",
         "structlog",
+        "uvloop",
     }
     assert not loaded & heavy
 

@@ -89,6 +89,7 @@ DRIVERS = {
     "structlog": {"listeners"},
     "prometheus_client": {"listeners", "web", "app"},  # app makes the registry
     "typer": {"cli"},
+    "uvloop": {"cli"},
 }
 
 MODULES = {
