@@ -276,5 +276,7 @@ def says_unknown(reason: str | None) -> bool:
 
 def clean(text: str) -> str:
     """One line of at most REASON_LIMIT characters without control characters: safe in a row, a log and a terminal."""
-    printable = "".join(ch if ch.isprintable() else " " for ch in text[: 4 * REASON_LIMIT])
-    return " ".join(printable.split())[:REASON_LIMIT]
+    kept = text[: 4 * REASON_LIMIT]
+    if not kept.isprintable():
+        kept = "".join(ch if ch.isprintable() else " " for ch in kept)
+    return " ".join(kept.split())[:REASON_LIMIT]

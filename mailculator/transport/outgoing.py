@@ -78,20 +78,33 @@ def check(message: bytes) -> Outgoing:
     """
     if not message.endswith(b"\r\n"):
         message += b"\r\n"
-    ends = message.count(b"\r\n")
-    if message.count(b"\r") != ends or message.count(b"\n") != ends:
-        raise RelayRefused("body", "the message has a bare CR or LF")
-    if _has_long_line(message):
-        raise RelayRefused("body", f"the message has a line over {LONGEST_LINE} octets")
+    for lines in _by_lines(message):
+        check_lines(lines)
     return Outgoing(message, not message.isascii())
 
 
-def _has_long_line(message: bytes) -> bool:
-    """Leaps from line end to line end, as far as one line may reach: a thousandth of the steps of a scan."""
-    position = 0
-    while position < len(message):
-        end = message.rfind(b"\r\n", position, position + LONGEST_LINE + 2)
-        if end < 0:
-            return True
-        position = end + 2
-    return False
+def _by_lines(message: bytes) -> Iterator[bytes]:
+    """Whole lines, some PIECE octets of them at once, so that no list of them is as large as a message."""
+    start = 0
+    while len(message) - start > PIECE:
+        end = message.rfind(b"\r\n", start, start + PIECE) + 2
+        if end < start + 2:
+            end = start + PIECE  # no line of ours: it is refused
+        yield message[start:end]
+        start = end
+    yield message[start:]
+
+
+def check_lines(octets: bytes) -> None:
+    """Errors: RelayRefused for a bare CR or LF, or a line over LONGEST_LINE.
+
+    Arguments:
+        octets: whole lines, the last one's end included; or no line end for longer than a line may be.
+    """
+    lengths = [*map(len, octets.splitlines())]  # at CR, LF and CRLF, and at nothing else
+    # Each line end counted as two octets: they add up only where every one is CRLF.
+    ends = 2 * len(lengths) if octets.endswith(b"\r\n") else 2 * len(lengths) - 2
+    if sum(lengths) + ends != len(octets):
+        raise RelayRefused("body", "the message has a bare CR or LF")
+    if max(lengths, default=0) > LONGEST_LINE:
+        raise RelayRefused("body", f"the message has a line over {LONGEST_LINE} octets")

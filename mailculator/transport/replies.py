@@ -23,6 +23,8 @@ def mask_addresses(text: str) -> str:
         local_part, at, domain = token[0].rpartition("@")
         return f"***@{domain}" if at and (local_part or domain) else token[0]
 
+    if "@" not in text:
+        return text
     return _TOKEN.sub(mask, _QUOTED_LOCAL_PART.sub("", text))
 
 

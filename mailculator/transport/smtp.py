@@ -6,8 +6,7 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayRefused, RelayUnavailable
@@ -62,7 +61,8 @@ class SmtpRelay:
         self._resolve = resolve
         self._trace = trace
         self._slots = asyncio.Semaphore(settings.connections)
-        self._idle: list[tuple[Session, asyncio.TimerHandle]] = []
+        self._idle: list[tuple[Session, float]] = []  # and when it has been idle for too long; the newest last
+        self._sweep: asyncio.TimerHandle | None = None
         self._goodbyes: set[asyncio.Task[None]] = set()
         self._context: ssl.SSLContext | None = None
         self._loading = asyncio.Lock()
@@ -83,11 +83,16 @@ class SmtpRelay:
         outgoing = await prepare(envelope, message)
         async with self._slots:
             session = await self._begin(envelope, outgoing, before_data)
-            with self._lent(session):
+            try:
                 reply = await session.hand_over(outgoing, before_dot)
+            except BaseException as error:
+                self._end_step(session, error)
+                raise
+            self._give_back(session)
             # Between the reply and this the session was kept or dropped, and nothing was awaited.
-            await after_reply(reply.code, one_line(reply.words))
-            return settle(reply)
+            text = one_line(reply.words)
+            await after_reply(reply.code, text)
+            return settle(reply, text)
 
     async def ping(self) -> None:
         """Open a session, TLS and AUTH included, and say goodbye. Errors: RelayUnavailable.
@@ -114,10 +119,11 @@ class SmtpRelay:
     async def close(self) -> None:
         """As Relay.close; a session still in use is closed as soon as it is given back."""
         self._closed = True
-        for session, timer in self._idle:
-            timer.cancel()
+        for session, _ in self._idle:
             self._dismiss(session)
         self._idle.clear()
+        if self._sweep is not None:
+            self._sweep.cancel()
         while self._goodbyes:
             await asyncio.wait(self._goodbyes)
 
@@ -126,21 +132,27 @@ class SmtpRelay:
         session = self._take_idle()
         if session is not None:
             try:
-                with self._lent(session, keep=False):
-                    await session.offer(envelope, message, before_data)
+                await self._offer(session, envelope, message, before_data)
                 return session
             except RelayUnavailable:
                 if not session.gone:
                     raise
         session = await self._open()
-        with self._lent(session, keep=False):
-            await session.offer(envelope, message, before_data)
+        await self._offer(session, envelope, message, before_data)
         return session
+
+    async def _offer(
+        self, session: Session, envelope: Envelope, message: Outgoing, before_data: Callable[[], bool]
+    ) -> None:
+        try:
+            await session.offer(envelope, message, before_data)
+        except BaseException as error:
+            self._end_step(session, error)
+            raise
 
     def _take_idle(self) -> Session | None:
         while self._idle:
-            session, timer = self._idle.pop()
-            timer.cancel()
+            session, _ = self._idle.pop()
             if self._reusable(session):
                 return session
             self._dismiss(session)
@@ -150,36 +162,37 @@ class SmtpRelay:
         young = self._clock() - session.opened_at < self._timing.smtp_age
         return session.alive and young and session.used < MAILS_PER_CONNECTION
 
-    @contextmanager
-    def _lent(self, session: Session, *, keep: bool = True) -> Iterator[None]:
-        """Decides what becomes of a session after a step: kept for the next mail, or dropped.
+    def _end_step(self, session: Session, error: BaseException) -> None:
+        """Decides what becomes of a session after a step that failed.
 
         A refusal of the mail, or of ours to send it, leaves the session in order where it did not end it itself (RSET
         clears the envelope). Anything else, cancellation above all, leaves a reply on its way that would answer the
         next mail's command.
         """
-        try:
-            yield
-        except (RelayDeferred, RelayRefused, LeaseLapsed):
+        if isinstance(error, (RelayDeferred, RelayRefused, LeaseLapsed)):
             self._give_back(session)
-            raise
-        except BaseException:
+        else:
             session.abort()
-            raise
-        if keep:
-            self._give_back(session)
 
     def _give_back(self, session: Session) -> None:
         """Keep a session for the next mail, or say goodbye to it."""
         if self._closed or not self._reusable(session):
             self._dismiss(session)
             return
-        timer = asyncio.get_running_loop().call_later(self._timing.smtp_idle, self._expire, session)
-        self._idle.append((session, timer))
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timing.smtp_idle
+        self._idle.append((session, until))
+        if self._sweep is None:
+            self._sweep = loop.call_at(until, self._expire, loop)
 
-    def _expire(self, session: Session) -> None:
-        self._idle = [(kept, timer) for kept, timer in self._idle if kept is not session]
-        self._dismiss(session)
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Dismiss who has been idle for too long; those that came back last, and are taken first, have not been."""
+        self._sweep = None
+        while self._idle and self._idle[0][1] <= loop.time():
+            session, _ = self._idle.pop(0)
+            self._dismiss(session)
+        if self._idle:
+            self._sweep = loop.call_at(self._idle[0][1], self._expire, loop)
 
     def _dismiss(self, session: Session) -> None:
         if not session.alive:

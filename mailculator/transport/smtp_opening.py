@@ -18,7 +18,7 @@ from mailculator.transport.masking import Mask, relay_mask
 from mailculator.transport.relay_settings import RelaySettings
 from mailculator.transport.replies import describe
 from mailculator.transport.smtp_extensions import Extensions, parse_extensions
-from mailculator.transport.smtp_judgement import guarded, require
+from mailculator.transport.smtp_judgement import Guard, require
 from mailculator.transport.smtp_wire import Trace, Wire
 
 
@@ -38,11 +38,11 @@ async def open_wire(
     if settings.tls == "implicit":
         await _secure(wire, settings, timing, context)
     # As long as any command: relays that are busy, or that make strangers wait, say nothing for a while (4.5.3.2.1).
-    with guarded(wire, "greeting"):
+    with Guard(wire, "greeting"):
         require("greeting", await wire.read_reply(timing.smtp_command))
     extensions = await _hello(wire, settings, timing)
     if settings.tls == "starttls":
-        with guarded(wire, "tls"):
+        with Guard(wire, "tls"):
             if "starttls" not in extensions:
                 raise RelayUnavailable("tls", "STARTTLS is required and the relay does not offer it")
             require("tls", await wire.exchange(b"STARTTLS", timing.smtp_connect), 220)
@@ -71,7 +71,7 @@ async def _connect(timing: Timing, address: tuple[str, int], trace: Trace | None
 
 
 async def _secure(wire: Wire, settings: RelaySettings, timing: Timing, context: ssl.SSLContext | None) -> None:
-    with guarded(wire, "tls"):
+    with Guard(wire, "tls"):
         if context is None:
             raise RelayUnavailable("tls", "TLS is required, and there is nothing to verify the relay by")
         await wire.secure(context, settings.host, timing.smtp_connect)
@@ -79,14 +79,14 @@ async def _secure(wire: Wire, settings: RelaySettings, timing: Timing, context: 
 
 async def _hello(wire: Wire, settings: RelaySettings, timing: Timing) -> Extensions:
     name = settings.helo or _own_name(wire)
-    with guarded(wire, "ehlo"):
+    with Guard(wire, "ehlo"):
         reply = await wire.exchange(f"EHLO {name}".encode(), timing.smtp_command)
         require("ehlo", reply)
     return parse_extensions(reply)
 
 
 async def _log_in(wire: Wire, settings: RelaySettings, timing: Timing, extensions: Extensions) -> None:
-    with guarded(wire, "auth"):
+    with Guard(wire, "auth"):
         if not (settings.tls != "none" or settings.allow_plaintext_auth or is_loopback(wire)):
             raise RelayUnavailable("auth", "AUTH without TLS is not allowed to an address that is not loopback")
         for step in smtp_auth.login(extensions.mechanisms, settings.user, settings.password):

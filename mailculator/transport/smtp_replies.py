@@ -118,7 +118,7 @@ class ReplyReader:
         return found[2] != b"-"
 
     def _finish(self) -> Reply:
-        lines = tuple(line.decode("utf-8", "surrogateescape") for line in self._lines)
+        lines = tuple([line.decode("utf-8", "surrogateescape") for line in self._lines])
         self._lines.clear()
         self._size = 0
         return Reply(int(lines[0][:3]), lines, self._mask)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefused, RelayUnavailable
 from mailculator.timing import Timing
@@ -17,14 +17,13 @@ from mailculator.transport.outgoing import END, Outgoing
 from mailculator.transport.relay_settings import RelaySettings
 from mailculator.transport.replies import one_line
 from mailculator.transport.smtp_extensions import Extensions, mail_parameters
-from mailculator.transport.smtp_judgement import accept, ended_before_mail, guarded, leaves_mail_behind, refusal
+from mailculator.transport.smtp_judgement import Guard, accept, ended_before_mail, leaves_mail_behind, refusal
 from mailculator.transport.smtp_opening import open_wire
 from mailculator.transport.smtp_replies import Reply, ReplyError
 from mailculator.transport.smtp_wire import Trace, Wire
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """One command of a mail: the phase it stands for, its line, and the seconds that its reply may take."""
 
     phase: str
@@ -48,6 +47,9 @@ class Session:
         self._wire = wire
         self._extensions = extensions
         self._timing = timing
+        # RSET may take no longer than a new connection would: this one is given up for one.
+        self._reset = _Step("rset", b"RSET", timing.smtp_connect)
+        self._data = _Step("data", b"DATA", timing.smtp_data)
 
     @classmethod
     async def open(
@@ -115,15 +117,15 @@ class Session:
         Errors: as Relay.send; RelayDeferred and RelayRefused only for what the relay said before the dot.
         """
         self._wire.tell("C", f"(message, {message.size + 3} octets with its final dot)")
-        with guarded(self._wire, "body"):
+        with Guard(self._wire, "body"):
             silent = await self._wire.transmit(message.pieces(), self._timing.smtp_body)
         if silent:
             await self._ask_for_the_dot(before_dot)
-        with guarded(self._wire, "body"):
+        with Guard(self._wire, "body"):
             if not (silent and self._wire.finish(END)):
                 await self._take_early_reply()
         # The dot is out: from here on nobody but the relay knows whether it has taken the mail.
-        with guarded(self._wire, "body", RelayLost):
+        with Guard(self._wire, "body", RelayLost):
             reply = await self._wire.read_reply(self._timing.smtp_dot)
             if reply.code // 100 == 3:
                 raise RelayLost("body", one_line(reply.words), reply.code)
@@ -136,30 +138,32 @@ class Session:
         steps = [
             _Step("mail", mail.encode(), self._timing.smtp_command),
             _Step("rcpt", f"RCPT TO:<{envelope.recipient}>".encode(), self._timing.smtp_command),
-            _Step("data", b"DATA", self._timing.smtp_data),
+            self._data,
         ]
-        # RSET may take no longer than a new connection would: this one is given up for one.
-        return [_Step("rset", b"RSET", self._timing.smtp_connect), *steps] if reset else steps
+        return [self._reset, *steps] if reset else steps
 
     async def _offer_in_turn(self, steps: Sequence[_Step], before_data: Callable[[], bool]) -> None:
         for step in steps:
             if step.phase == "data":
                 _ask_leave(before_data)
-            with guarded(self._wire, step.phase):
+            with Guard(self._wire, step.phase):
                 accept(step.phase, await self._wire.exchange(step.line, step.seconds))
 
     async def _offer_at_once(self, steps: Sequence[_Step]) -> None:
         """One group (RFC 2920 section 3.1), which DATA ends; each reply is judged by the command it answers."""
-        with guarded(self._wire, steps[0].phase):
-            self._wire.send(*(step.line for step in steps))
-        for answered, step in enumerate(steps, start=1):
-            try:
-                with guarded(self._wire, step.phase):
-                    accept(step.phase, await self._wire.read_reply(step.seconds))
-            except (RelayDeferred, RelayRefused):
-                if answered < len(steps):
-                    await self._take_rest(len(steps) - answered)
-                raise
+        answered = 0
+        try:
+            with Guard(self._wire, steps[0].phase) as guard:
+                self._wire.send(*[step.line for step in steps])
+                for step in steps:
+                    guard.phase = step.phase
+                    reply = await self._wire.read_reply(step.seconds)
+                    answered += 1
+                    accept(step.phase, reply)
+        except (RelayDeferred, RelayRefused):
+            if answered < len(steps):
+                await self._take_rest(len(steps) - answered)
+            raise
 
     async def _take_rest(self, replies: int) -> None:
         """What is still to come of a group in which the mail was refused; it changes nothing for the mail.

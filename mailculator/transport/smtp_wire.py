@@ -16,6 +16,7 @@ from typing import Literal, cast
 from mailculator.transport.masking import Mask
 from mailculator.transport.smtp_flow import Flow
 from mailculator.transport.smtp_replies import Reply, ReplyError, ReplyReader
+from mailculator.transport.smtp_waiting import Waiting
 
 Trace = Callable[[str, str], None]
 """Told of the conversation: who speaks ("C", "S", or "*" for what happens to the connection), and one line."""
@@ -36,8 +37,8 @@ class Wire(asyncio.Protocol):
         self._mask = mask or Mask()
         self._transport: asyncio.Transport | None = None
         self._reader = ReplyReader(self._mask)
-        self._flow = Flow(self._wake)
-        self._news: asyncio.Future[None] | None = None
+        self._waiting = Waiting()
+        self._flow = Flow(self._waiting.wake)
         self._owed = 1  # the greeting
         self._ended = False
         self._cause: Exception | None = None
@@ -58,18 +59,19 @@ class Wire(asyncio.Protocol):
         """The relay has said something; whoever waits takes it."""
         if not self._reader.feed(data):
             self.abort()  # nobody who means us well says so much
-        self._wake()
+        self._waiting.wake()
 
     def eof_received(self) -> None:
         """The relay will say no more: of no use to us, though it could still listen."""
         self._ended = True
-        self._wake()
+        self._waiting.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The link has ended."""
         self._ended = True
         self._cause = exc
-        self._wake()
+        self._waiting.end()
+        self._waiting.wake()
 
     def pause_writing(self) -> None:
         """Something written has not left yet."""
@@ -89,25 +91,23 @@ class Wire(asyncio.Protocol):
 
         Errors: ConnectionError; ReplyError: the relay has said something unasked; ValueError: a control character.
         """
-        if any(_CONTROL.search(command) for command in commands):
+        if _CONTROL.search(b"".join(commands)):
             raise ValueError("a command has a control character")
         if not self._reader.silent:
             raise ReplyError(f"said out of turn: {self._reader.peek()}")
-        for command in commands:
-            self.tell("C", command.decode("utf-8", "replace") if shown is None else shown)
-        self._write(b"".join(command + b"\r\n" for command in commands))
+        if self._trace is not None:
+            for command in commands:
+                self.tell("C", command.decode("utf-8", "replace") if shown is None else shown)
+        self._write(b"\r\n".join(commands) + b"\r\n")
         self._owed += len(commands)
 
     async def read_reply(self, seconds: float) -> Reply:
         """The next reply. Errors: TimeoutError, ConnectionError, ReplyError."""
-        # Never wait_for: before 3.12 it swallows a cancellation that comes with the reply (cpython #86296).
-        async with asyncio.timeout(seconds):
-            while (reply := self._reader.take()) is None:
-                self._check_link()
-                await self._wait()
+        reply = self._reader.take() or await self._await_reply(seconds)
         self._owed -= 1
-        for line in reply.lines:
-            self.tell("S", self._mask(line))
+        if self._trace is not None:
+            for line in reply.lines:
+                self.tell("S", self._mask(line))
         return reply
 
     async def exchange(self, command: bytes, seconds: float, shown: str | None = None) -> Reply:
@@ -147,12 +147,13 @@ class Wire(asyncio.Protocol):
 
         Errors: TimeoutError, ConnectionError.
         """
-        self._owed += 1
+        self._owed = 1  # one reply to a message, in however many calls it leaves
         for piece in pieces:
             if not self._reader.silent:
                 return False
             self._write(piece)
-            await self._drained(seconds)
+            if not self._flow.empty:
+                await self._drained(seconds)
         return self._reader.silent
 
     def finish(self, end: bytes) -> bool:
@@ -168,6 +169,7 @@ class Wire(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection at once; unsent bytes are discarded."""
         self._ended = True
+        self._waiting.end()
         if self._transport is not None:
             self._transport.abort()
 
@@ -185,12 +187,19 @@ class Wire(asyncio.Protocol):
         self._check_link()
         cast(asyncio.Transport, self._transport).write(data)
 
+    async def _await_reply(self, seconds: float) -> Reply:
+        deadline = asyncio.get_running_loop().time() + seconds
+        while (reply := self._reader.take()) is None:
+            self._check_link()
+            await self._waiting.wait(deadline)
+        return reply
+
     async def _drained(self, seconds: float) -> None:
         """Until all that was written has left, or the relay has said something: then the rest need not leave."""
-        async with asyncio.timeout(seconds):
-            while self._reader.silent and not self._flow.empty:
-                self._check_link()
-                await self._wait()
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._reader.silent and not self._flow.empty:
+            self._check_link()
+            await self._waiting.wait(deadline)
 
     def _check_link(self) -> None:
         if self._is_down():
@@ -198,15 +207,3 @@ class Wire(asyncio.Protocol):
 
     def _is_down(self) -> bool:
         return self._ended or self._transport is None or self._transport.is_closing()
-
-    async def _wait(self) -> None:
-        """Until the event loop has something to tell. The caller looks again: it may be of no interest."""
-        self._news = asyncio.get_running_loop().create_future()
-        try:
-            await self._news
-        finally:
-            self._news = None
-
-    def _wake(self) -> None:
-        if self._news is not None and not self._news.done():
-            self._news.set_result(None)

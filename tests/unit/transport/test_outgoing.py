@@ -75,6 +75,23 @@ def test_no_bare_cr_or_lf_leaves(message: bytes) -> None:
         assert octets.count(END) == 1
 
 
+@pytest.mark.parametrize("at", [0, 1, 2, PIECE - 3, PIECE - 2, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 3 * PIECE - 3])
+@pytest.mark.parametrize("bad", [b"\n", b"\r", b"\r\r\n", b"\n\r"])
+def test_no_bare_cr_or_lf_hides_at_the_edge_of_what_is_looked_at_together(at: int, bad: bytes) -> None:
+    lines = (b"x" * 98 + b"\r\n") * (3 * PIECE // 100 + 1)
+    at -= at % 100 > 97  # not into a CRLF, which it might complete
+    with pytest.raises(RelayRefused, match="bare CR or LF"):
+        check(lines[:at] + bad + lines[at:])
+
+
+@pytest.mark.parametrize("length", [LONGEST_LINE + 1, PIECE, PIECE + 1, 3 * PIECE])
+@pytest.mark.parametrize("before", [0, 100, PIECE])
+def test_a_long_line_is_found_wherever_it_stands(length: int, before: int) -> None:
+    lines = (b"x" * 98 + b"\r\n") * (before // 100)
+    with pytest.raises(RelayRefused, match="a line over"):
+        check(lines + b"y" * length + b"\r\n" + lines)
+
+
 def test_a_piece_is_as_large_as_it_says() -> None:
     outgoing = check((b"x" * 98 + b"\r\n") * 2000)
     pieces = list(outgoing.pieces())
