@@ -21,13 +21,33 @@ class Envelope:
     smtputf8: bool = False
 
 
+class StreamedMessage(Protocol):
+    """A message that is made piece by piece while it leaves, since it is too large to be held. It serves one send."""
+
+    @property
+    def size(self) -> int:
+        """Octets of all pieces together, as SIZE announces them (RFC 1870 section 3): exact, not dot-stuffed."""
+
+    @property
+    def eight_bit(self) -> bool:
+        """Whether an octet above 127 may occur: BODY=8BITMIME is asked for then (RFC 6152)."""
+
+    async def next_piece(self) -> bytes:
+        """The next octets, 1 MB or so at the most; b"" behind the last.
+
+        A piece may end anywhere, amid a line or a CRLF too. It is asked for when all of the one before has left this
+        process, never by two tasks at once, and not at all where the relay refuses the mail before the message. What it
+        raises, and a cancellation of it, ends the connection before the final dot.
+        """
+
+
 class Relay(Protocol):
     """A way to hand mail to an SMTP relay. Safe to use from many tasks at once."""
 
     async def send(
         self,
         envelope: Envelope,
-        message: bytes,
+        message: bytes | StreamedMessage,
         *,
         before_data: Callable[[], bool],
         before_dot: Callable[[], Awaitable[bool]],
@@ -36,7 +56,9 @@ class Relay(Protocol):
         """Hand one message over; returns the relay's reply on one line (`250 2.0.0 Ok: queued as 4F1A`).
 
         Arguments:
-            message: complete, CRLF line ends, not dot-stuffed, no line over 998 octets.
+            message: complete, CRLF line ends, not dot-stuffed, no line over 998 octets. One that is streamed ends in
+                CRLF, and has exactly the octets that it announces: where it turns out otherwise the connection is
+                dropped before the final dot, and RelayRefused raised. What `next_piece` raises is passed on unchanged.
             before_data: asked right before DATA leaves, or the group of commands that DATA is part of (RFC 2920). When
                 it says no, LeaseLapsed is raised. Asked again where a connection turns out to be gone and another is
                 taken.

@@ -19,7 +19,9 @@ PIECE = 65536
 END = b"\r\n.\r\n"
 """What completes a message: its last line end and the final dot line (RFC 5321 section 4.1.1.4)."""
 
-_LARGE = 262_144
+LARGE = 262_144
+"""Octets from which on a message, or a piece of one, is looked through in a thread."""
+
 # A quoted local part may hold anything printable; else nothing that would end the path or start a parameter.
 _PATH = re.compile(r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[ -~])*"@)?[^\s<>"\x00-\x1f\x7f]*')
 
@@ -57,11 +59,15 @@ class Outgoing:
             begins_line = piece.endswith(b"\n")
 
 
-async def prepare(envelope: Envelope, message: bytes) -> Outgoing:
-    """Check a message. Errors: RelayRefused when octets would leave that no relay may be given."""
+def check_envelope(envelope: Envelope) -> None:
+    """Errors: RelayRefused where an address would become something else within a command."""
     if not (fits_command(envelope.sender) and fits_command(envelope.recipient)):
         raise RelayRefused("mail", "an envelope address has characters that no command can carry")
-    if len(message) > _LARGE:
+
+
+async def prepare(message: bytes) -> Outgoing:
+    """Check a message. Errors: RelayRefused when octets would leave that no relay may be given."""
+    if len(message) > LARGE:
         return await asyncio.to_thread(check, message)
     return check(message)
 

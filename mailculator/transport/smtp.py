@@ -11,13 +11,14 @@ from dataclasses import replace
 
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayRefused, RelayUnavailable
 from mailculator.timing import Timing
-from mailculator.transport.base import Envelope
-from mailculator.transport.outgoing import Outgoing, prepare
+from mailculator.transport.base import Envelope, StreamedMessage
+from mailculator.transport.outgoing import check_envelope, prepare
 from mailculator.transport.relay_settings import RelaySettings, tls_context
 from mailculator.transport.replies import describe, one_line
 from mailculator.transport.smtp_judgement import settle
 from mailculator.transport.smtp_session import Session
 from mailculator.transport.smtp_wire import Trace
+from mailculator.transport.streamed import Leaving, Streamed
 
 MAILS_PER_CONNECTION = 50
 """Relays commonly end a session after 100 mails; ours ends before it."""
@@ -73,14 +74,15 @@ class SmtpRelay:
     async def send(
         self,
         envelope: Envelope,
-        message: bytes,
+        message: bytes | StreamedMessage,
         *,
         before_data: Callable[[], bool],
         before_dot: Callable[[], Awaitable[bool]],
         after_reply: Callable[[int, str], Awaitable[None]],
     ) -> str:
         """As Relay.send."""
-        outgoing = await prepare(envelope, message)
+        check_envelope(envelope)
+        outgoing = await prepare(message) if isinstance(message, bytes) else Streamed(message)
         async with self._slots:
             session = await self._begin(envelope, outgoing, before_data)
             try:
@@ -127,7 +129,7 @@ class SmtpRelay:
         while self._goodbyes:
             await asyncio.wait(self._goodbyes)
 
-    async def _begin(self, envelope: Envelope, message: Outgoing, before_data: Callable[[], bool]) -> Session:
+    async def _begin(self, envelope: Envelope, message: Leaving, before_data: Callable[[], bool]) -> Session:
         """A session whose relay waits for the message: a used one; a new one, also where the used one is gone."""
         session = self._take_idle()
         if session is not None:
@@ -142,7 +144,7 @@ class SmtpRelay:
         return session
 
     async def _offer(
-        self, session: Session, envelope: Envelope, message: Outgoing, before_data: Callable[[], bool]
+        self, session: Session, envelope: Envelope, message: Leaving, before_data: Callable[[], bool]
     ) -> None:
         try:
             await session.offer(envelope, message, before_data)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from mailculator.errors import RelayRefused
 from mailculator.transport.base import Envelope
-from mailculator.transport.outgoing import Outgoing
 from mailculator.transport.smtp_replies import Reply
+from mailculator.transport.streamed import Leaving
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def parse_extensions(reply: Reply) -> Extensions:
     return Extensions(offered, frozenset(mechanisms))
 
 
-def mail_parameters(extensions: Extensions, envelope: Envelope, message: Outgoing) -> str:
+def mail_parameters(extensions: Extensions, envelope: Envelope, message: Leaving) -> str:
     """What stands behind the address in MAIL. Errors: RelayRefused: too large, or it needs what is not offered."""
     parameters = ""
     if "size" in extensions:

@@ -7,13 +7,13 @@ relay has nothing that it could deliver, after it nobody but the relay knows.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefused, RelayUnavailable
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope
-from mailculator.transport.outgoing import END, Outgoing
+from mailculator.transport.outgoing import END, PIECE, Outgoing
 from mailculator.transport.relay_settings import RelaySettings
 from mailculator.transport.replies import one_line
 from mailculator.transport.smtp_extensions import Extensions, mail_parameters
@@ -21,6 +21,7 @@ from mailculator.transport.smtp_judgement import Guard, accept, ended_before_mai
 from mailculator.transport.smtp_opening import open_wire
 from mailculator.transport.smtp_replies import Reply, ReplyError
 from mailculator.transport.smtp_wire import Trace, Wire
+from mailculator.transport.streamed import Leaving, Streamed
 
 
 class _Step(NamedTuple):
@@ -90,7 +91,7 @@ class Session:
         finally:
             self.abort()
 
-    async def offer(self, envelope: Envelope, message: Outgoing, before_data: Callable[[], bool]) -> None:
+    async def offer(self, envelope: Envelope, message: Leaving, before_data: Callable[[], bool]) -> None:
         """MAIL, RCPT and DATA, on a used session RSET before them: all at once where the relay offers PIPELINING.
 
         Returns when the relay waits for the message. Errors: as Relay.send, RelayLost excepted; `gone` is set where
@@ -111,14 +112,16 @@ class Session:
             self.gone = ended_before_mail(error)
             raise
 
-    async def hand_over(self, message: Outgoing, before_dot: Callable[[], Awaitable[bool]]) -> Reply:
+    async def hand_over(self, message: Leaving, before_dot: Callable[[], Awaitable[bool]]) -> Reply:
         """The message itself; returns what the relay said to the final dot: 2yz, 4yz or 5yz.
 
         Errors: as Relay.send; RelayDeferred and RelayRefused only for what the relay said before the dot.
         """
         self._wire.tell("C", f"(message, {message.size + 3} octets with its final dot)")
-        with Guard(self._wire, "body"):
-            silent = await self._wire.transmit(message.pieces(), self._timing.smtp_body)
+        if isinstance(message, Outgoing):
+            silent = await self._transmit(message.pieces())
+        else:
+            silent = await self._transmit_as_made(message)
         if silent:
             await self._ask_for_the_dot(before_dot)
         with Guard(self._wire, "body"):
@@ -133,7 +136,26 @@ class Session:
             self.abort()
         return reply
 
-    def _steps(self, envelope: Envelope, message: Outgoing, *, reset: bool) -> list[_Step]:
+    async def _transmit(self, pieces: Iterable[bytes]) -> bool:
+        """Whether the relay was silent while all of them left."""
+        with Guard(self._wire, "body"):
+            return await self._wire.transmit(pieces, self._timing.smtp_body)
+
+    async def _transmit_as_made(self, message: Streamed) -> bool:
+        """The same for a message that is made meanwhile. Errors: also what making it raises: it is not the relay's."""
+        silent = await self._transmit(())  # a message is under way from here on, whatever happens
+        while silent:
+            try:
+                piece = await message.next_piece()
+            except BaseException:
+                self.abort()  # amid a message no session is in order
+                raise
+            if piece is None:
+                return await self._transmit(())  # it may have said something while the end was looked for
+            silent = await self._transmit(piece[at : at + PIECE] for at in range(0, len(piece), PIECE))
+        return False
+
+    def _steps(self, envelope: Envelope, message: Leaving, *, reset: bool) -> list[_Step]:
         mail = f"MAIL FROM:<{envelope.sender}>{mail_parameters(self._extensions, envelope, message)}"
         steps = [
             _Step("mail", mail.encode(), self._timing.smtp_command),

@@ -21,7 +21,7 @@ from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.sender import Sender
 from mailculator.pipelines.threads import Threads
 from mailculator.timing import Timing
-from mailculator.transport.base import Envelope
+from mailculator.transport.base import Envelope, StreamedMessage
 from tests.support.clock import FakeClock
 from tests.support.events import Recording
 from tests.support.marks import MemoryMarks
@@ -53,7 +53,7 @@ class FakeRelay:
     async def send(
         self,
         envelope: Envelope,
-        message: bytes,
+        message: bytes | StreamedMessage,
         *,
         before_data: Callable[[], bool],
         before_dot: Callable[[], Awaitable[bool]],
@@ -72,6 +72,7 @@ class FakeRelay:
             await self._hang()
         if self.error is not None:
             raise self.error
+        assert isinstance(message, bytes)
         self.taken.append((envelope, message))
         await after_reply(250, "2.0.0 Ok: queued as 1")
         return "250 2.0.0 Ok: queued as 1"
