@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -13,11 +13,11 @@ from mailculator.journal.traces import Trace
 class Marks(Protocol):
     """The marks of this process. Errors, of each but `end`: JournalBroken."""
 
-    async def begin(self, key: Key) -> None:
-        """Its handling starts."""
+    async def begin(self, keys: Sequence[Key]) -> None:
+        """The handling of each starts. When it fails, none of them may be taken for marked."""
 
-    def end(self, key: Key) -> None:
-        """Its handling ended, and nothing more is to be known about it. Nobody waits for this mark."""
+    def end(self, keys: Sequence[Key]) -> None:
+        """The handling of each ended, and nothing more is to be known about them. Nobody waits for these marks."""
 
     async def dot(self, key: Key) -> None:
         """The final dot is about to leave; only after this may it."""

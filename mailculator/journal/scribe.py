@@ -13,15 +13,17 @@ from mailculator.journal.segments import Segments
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """A record on its way to the disk, and who waits for it.
+    """What one call puts on its way to the disk, and who waits for it.
 
     Arguments:
-        durable: the waiter goes on only once it is on the disk.
+        record: whole records, one after the other.
+        durable: the waiter goes on only once all of it is on the disk.
+        future: None where nobody waits.
     """
 
     record: bytes
     durable: bool
-    future: asyncio.Future[None]
+    future: asyncio.Future[None] | None
 
 
 class Scribe:

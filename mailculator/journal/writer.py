@@ -40,12 +40,6 @@ def _ignore(_trouble: str | None) -> None:
     pass
 
 
-def _forget(mark: asyncio.Future[None]) -> None:
-    """Nobody waits for it: what became of it is on record in `trouble`."""
-    if not mark.cancelled():
-        mark.exception()
-
-
 class Journal:
     """The marks of this process. Every verb returns once its mark is as safe as that mark has to be.
 
@@ -138,18 +132,20 @@ class Journal:
         if self._trimmer is not None:
             self._trimmer.shutdown(wait=False, cancel_futures=True)
 
-    async def begin(self, key: Key) -> None:
-        """Its handling starts. In the hands of the operating system on return: it survives this process."""
-        await self._mark(Kind.BEGIN, key)
+    async def begin(self, keys: Sequence[Key]) -> None:
+        """The handling of each starts. In the hands of the operating system on return: it survives this process."""
+        if keys:
+            await self._mark(Kind.BEGIN, keys)
 
-    def end(self, key: Key) -> None:
-        """Its handling ended, and nothing more is to be known about it. As safe as `begin`, but nobody waits for it."""
-        if self.trouble is None:
-            self._put(Kind.END, key).add_done_callback(_forget)
+    def end(self, keys: Sequence[Key]) -> None:
+        """The handling of each ended, and nothing more is to be known about them. As safe as `begin`; nobody waits."""
+        if keys and self.trouble is None and self._scribe is not None:
+            # Nobody is told of a failure, either: it is on record in `trouble`.
+            self._scribe.put(Waiter(self._records(Kind.END, keys), durable=False, future=None))
 
     async def dot(self, key: Key) -> None:
         """The final dot is about to leave. On the disk on return: only then may it."""
-        await self._mark(Kind.DOT, key)
+        await self._mark(Kind.DOT, [key])
 
     async def accepted(self, key: Key, reply: str) -> None:
         """The relay took it. On the disk on return.
@@ -158,7 +154,7 @@ class Journal:
             reply: the relay's, on one line, addresses masked; with its code in front, or 250 is taken for it.
         """
         code = int(reply[:3]) if _POSITIVE.match(reply) else 250
-        await self._mark(Kind.ACCEPTED, key, Reply(code, reply))
+        await self._mark(Kind.ACCEPTED, [key], Reply(code, reply))
 
     async def refused(self, key: Key, code: int, reply: str) -> None:
         """The relay refused it after the dot. On the disk on return.
@@ -169,7 +165,7 @@ class Journal:
         """
         if not 400 <= code <= 599:
             raise ValueError(f"{code} is no refusal")
-        await self._mark(Kind.REFUSED, key, Reply(code, reply))
+        await self._mark(Kind.REFUSED, [key], Reply(code, reply))
 
     async def trim(self) -> int:
         """Delete what is older than the retention, of every replica. Returns how many segments.
@@ -184,21 +180,23 @@ class Journal:
         except OSError as error:
             raise JournalBroken(self._directory, f"cannot be trimmed: {words(error)}") from error
 
-    async def _mark(self, kind: Kind, key: Key, reply: Reply | None = None) -> None:
-        waiting = self._put(kind, key, reply)
+    async def _mark(self, kind: Kind, keys: Sequence[Key], reply: Reply | None = None) -> None:
+        waiting = self._put(kind, keys, reply)
         timer = asyncio.get_running_loop().call_later(self._patience, self._stall, waiting)
         try:
             await waiting
         finally:
             timer.cancel()
 
-    def _put(self, kind: Kind, key: Key, reply: Reply | None = None) -> asyncio.Future[None]:
+    def _records(self, kind: Kind, keys: Sequence[Key], reply: Reply | None = None) -> bytes:
+        monotonic, wall = int(self._clock.now() * 1000), int(self._wall().timestamp() * 1000)
+        return b"".join([frame(encode(Mark(kind, key, monotonic, wall, reply))) for key in keys])
+
+    def _put(self, kind: Kind, keys: Sequence[Key], reply: Reply | None) -> asyncio.Future[None]:
         if self.trouble is not None or self._scribe is None:
             raise JournalBroken(self._directory, str(self.trouble))
-        monotonic, wall = int(self._clock.now() * 1000), int(self._wall().timestamp() * 1000)
-        record = frame(encode(Mark(kind, key, monotonic, wall, reply)))
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._scribe.put(Waiter(record, kind in DURABLE, future))
+        self._scribe.put(Waiter(self._records(kind, keys, reply), kind in DURABLE, future))
         return future
 
     def _stall(self, waiting: asyncio.Future[None]) -> None:
@@ -221,7 +219,7 @@ class Journal:
         if failure is not None and breaks:
             self._blame(failure)
         for waiter in group:
-            if waiter.future.done():  # its caller was cancelled
+            if waiter.future is None or waiter.future.done():  # nobody waits, or no longer
                 continue
             if failure is None:
                 waiter.future.set_result(None)

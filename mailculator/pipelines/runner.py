@@ -222,10 +222,8 @@ class Runner:
     async def _mark_claim(self, emails: Sequence[Email]) -> None:
         """Whatever is marked of these comes after this: who looks for it need look no further back."""
         tokens = {email.claim_token for email in emails}  # one for all, or one each: that is the store's affair
-        marks = [self._marks.begin(claim_key(self._store.name, token)) for token in tokens]
-        for failure in await asyncio.gather(*marks, return_exceptions=True):
-            if failure is not None and not isinstance(failure, JournalBroken):
-                raise failure
+        with contextlib.suppress(JournalBroken):
+            await self._marks.begin([claim_key(self._store.name, token) for token in tokens])
 
     def _begin(self) -> None:
         # A claim may come back after the stop: none of it begins.
@@ -266,13 +264,13 @@ class Runner:
         key = Key(self._store.name, email.id, email.version)
         # Nothing but sending depends on the journal: without a mark a crash is not counted, and that is all.
         with contextlib.suppress(JournalBroken):
-            await self._marks.begin(key)
+            await self._marks.begin([key])
         try:
             return await self._pipeline.handle(email)
         except Exception as error:  # a bug must cost one email one try, not the others their service
             return self._bug(email, error)
         finally:
-            self._marks.end(key)
+            self._marks.end([key])
 
     def _bug(self, email: Email, error: Exception) -> Outcome:
         text = f"internal error: {type(error).__name__}"

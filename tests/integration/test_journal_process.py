@@ -39,12 +39,12 @@ STEPS = """
 async def main():
     journal = Journal(Path(sys.argv[1]), "worker/1")
     await journal.open()
-    await journal.begin(key("begun"))
-    await journal.begin(key("ended"))
-    journal.end(key("ended"))
-    await journal.begin(key("cut"))
+    await journal.begin([key("begun")])
+    await journal.begin([key("ended")])
+    journal.end([key("ended")])
+    await journal.begin([key("cut")])
     await journal.dot(key("cut"))
-    await journal.begin(key("sent"))
+    await journal.begin([key("sent")])
     await journal.dot(key("sent"))
     await journal.accepted(key("sent"), "250 2.0.0 Ok")
     say("ready")
@@ -56,7 +56,7 @@ BUSY = """
 async def mail(journal, lane):
     for number in range(10**9):
         one = key(f"{lane}-{number}")
-        await journal.begin(one)
+        await journal.begin([one])
         say("BEGIN", one.email_id)
         await journal.dot(one)
         say("DOT", one.email_id)
@@ -225,7 +225,7 @@ async def test_a_disk_that_is_full_at_the_start_is_told_and_stops_nothing_but_ma
     await journal.open()
     assert told == [journal.trouble]
     with pytest.raises(JournalBroken, match=f"{tmp_path}/journal cannot be written since .*: No space left on device"):
-        await journal.begin(Key("mysql", "a", 2))
+        await journal.begin([Key("mysql", "a", 2)])
     await journal.close()
 
 
@@ -263,7 +263,7 @@ async def test_two_processes_of_one_name_and_a_restart_do_not_meet(tmp_path: Pat
     journals = [Journal(tmp_path, "one") for _ in range(3)]
     for number, journal in enumerate(journals):
         await journal.open()
-        await journal.begin(key(number))
+        await journal.begin([key(number)])
     for journal in journals:
         await journal.close()
     assert len(segments(tmp_path / "one")) == 3
@@ -278,7 +278,7 @@ async def test_trimming_and_reading_beside_a_writer_that_rotates(tmp_path: Path)
     async def mails(lane: int) -> None:
         for number in range(15):
             one = key(f"{lane}-{number}")
-            await journal.begin(one)
+            await journal.begin([one])
             await journal.dot(one)
             assert (await reader.look("one", [one]))[one].dot
             assert await journal.trim() == 0

@@ -219,12 +219,12 @@ class Incarnation:
         """Note which replies it does not take: of those the promise says nothing."""
         settle = marks._mark
 
-        async def mark(kind: Any, key: Any, reply: Any = None) -> None:
+        async def mark(kind: Any, keys: Any, reply: Any = None) -> None:
             try:
-                await settle(kind, key, reply)
+                await settle(kind, keys, reply)
             except BaseException:
                 if reply is not None:
-                    self.unmarked.add((key.email_id, key.version))
+                    self.unmarked.update((key.email_id, key.version) for key in keys)
                 raise
 
         marks._mark = mark  # type: ignore[method-assign]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,12 +36,12 @@ class MemoryMarks:
     def let_go(self) -> None:
         self._go.set()
 
-    async def begin(self, key: Key) -> None:
-        await self._make("BEGIN", key)
+    async def begin(self, keys: Sequence[Key]) -> None:
+        await self._make("BEGIN", *keys)
 
-    def end(self, key: Key) -> None:
+    def end(self, keys: Sequence[Key]) -> None:
         if self.broken is None:
-            self.made.append(("END", key))
+            self.made.extend(("END", key) for key in keys)
 
     async def dot(self, key: Key) -> None:
         await self._make("DOT", key)
@@ -57,10 +58,10 @@ class MemoryMarks:
         """What was marked of an email, in order."""
         return [kind for kind, key in self.made if key.email_id == email_id]
 
-    async def _make(self, kind: str, key: Key) -> None:
+    async def _make(self, kind: str, *keys: Key) -> None:
         if kind == self._held:
             self._reached.set()
             await self._go.wait()
         if self.broken is not None or kind in self.fails:
             raise JournalBroken(Path("/journal"), self.broken or "fails")
-        self.made.append((kind, key))
+        self.made.extend((kind, key) for key in keys)

@@ -54,11 +54,24 @@ async def test_a_group_goes_on_together(bench: Bench) -> None:
     assert all(mark.done() for mark in [first, *rest])
 
 
+async def test_many_claims_begin_and_end_with_one_write_each(bench: Bench, tmp_path: Path) -> None:
+    before = bench.disk.count("write")
+    names = [key(number) for number in range(20)]
+    await bench.journal.begin(names)
+    assert bench.disk.count("write") == before + 1
+    assert all(trace.begun and not trace.ended for trace in bench.found(tmp_path / "1", *names))
+    bench.journal.end(names)
+    await bench.journal.begin([])  # nothing to be marked, nothing to wait for
+    await bench.journal.close()
+    assert bench.disk.count("write") == before + 2
+    assert all(trace.begun and trace.ended for trace in bench.found(tmp_path / "2", *names))
+
+
 async def test_marks_that_need_no_sync_make_none(bench: Bench, tmp_path: Path) -> None:
     before = bench.disk.count("datasync")
-    await bench.journal.begin(key("a"))
-    bench.journal.end(key("a"))
-    await bench.journal.begin(key("b"))  # nobody waits for an end; what is marked after it is written after it
+    await bench.journal.begin([key("a")])
+    bench.journal.end([key("a")])
+    await bench.journal.begin([key("b")])  # nobody waits for an end; what is marked after it is written after it
     assert bench.disk.count("datasync") == before
     (trace,) = bench.found(tmp_path, key("a"))
     assert (trace.begun, trace.ended) == (True, True)
@@ -76,7 +89,7 @@ async def test_dots_and_replies_survive_the_machine_each_by_itself(bench: Bench,
 async def test_each_kind_of_mark_is_found_again(bench: Bench, tmp_path: Path) -> None:
     journal = bench.journal
     for name in ("sent", "refused", "cut"):
-        await journal.begin(key(name))
+        await journal.begin([key(name)])
         await journal.dot(key(name))
     await journal.accepted(key("sent"), "251 2.0.0 will forward")
     await journal.accepted(key("bare"), "2.0.0 taken")
@@ -139,7 +152,7 @@ async def test_a_journal_that_cannot_be_opened_names_its_directory_and_is_done_w
         await bench.journal.open()
     assert bench.told == []
     with pytest.raises(JournalBroken, match="is closed"):
-        await bench.journal.begin(key("a"))
+        await bench.journal.begin([key("a")])
 
 
 async def test_rotation_while_many_write_loses_and_doubles_nothing(tmp_path: Path) -> None:
@@ -148,7 +161,7 @@ async def test_rotation_while_many_write_loses_and_doubles_nothing(tmp_path: Pat
     names = [key(number) for number in range(300)]
 
     async def mail(one: Key) -> None:
-        await bench.journal.begin(one)
+        await bench.journal.begin([one])
         await bench.journal.dot(one)
         await bench.journal.accepted(one, "250 ok")
 

@@ -28,9 +28,9 @@ async def test_a_failure_is_told_to_the_whole_group_and_stops_the_marks_at_once(
 ) -> None:
     journal = bench.journal
     hold, entered = bench.disk.hold("write")
-    first = asyncio.create_task(journal.begin(key("first")))
+    first = asyncio.create_task(journal.begin([key("first")]))
     await entered.wait()
-    rest = start([journal.begin(key("a")), journal.dot(key("b")), journal.accepted(key("c"), "250 ok")])
+    rest = start([journal.begin([key("a")]), journal.dot(key("b")), journal.accepted(key("c"), "250 ok")])
     await handed_over()
     next_call = len(bench.disk.calls)
     bench.disk.failures = {next_call if operation == "write" else next_call + 1: code}
@@ -50,15 +50,21 @@ async def test_a_failure_is_told_to_the_whole_group_and_stops_the_marks_at_once(
 
     calls = len(bench.disk.calls)
     for mark in (
-        journal.begin(key("x")),
+        journal.begin([key("x")]),
         journal.dot(key("x")),
         journal.accepted(key("x"), "250 ok"),
         journal.refused(key("x"), 550, "no"),
     ):
         with pytest.raises(JournalBroken, match=words):
             await mark
-    journal.end(key("x"))  # nobody waits for it, so nobody is told
+    journal.end([key("x")])  # nobody waits for it, so nobody is told
     assert len(bench.disk.calls) == calls
+
+
+async def test_of_claims_that_begin_together_none_has_begun_when_the_disk_refuses(bench: Bench) -> None:
+    bench.disk.failing = {"write": errno.ENOSPC}
+    with pytest.raises(JournalBroken, match="No space"):
+        await bench.journal.begin([key("a"), key("b")])
 
 
 async def test_it_is_well_again_once_a_new_segment_is_durable(bench: Bench, tmp_path: Path) -> None:
@@ -81,7 +87,7 @@ async def test_it_is_well_again_once_a_new_segment_is_durable(bench: Bench, tmp_
         assert journal.trouble is not None
         assert words in journal.trouble
         with pytest.raises(JournalBroken, match=words):
-            await journal.begin(key("lost"))
+            await journal.begin([key("lost")])
 
     disk.failing = {}
     await bench.mended()
@@ -112,7 +118,7 @@ async def test_what_gathered_while_it_broke_fails_for_the_same_reason(bench: Ben
     hold, entered = bench.disk.hold("datasync")
     first = asyncio.create_task(bench.journal.dot(key("first")))
     await entered.wait()
-    late = asyncio.create_task(bench.journal.begin(key("late")))
+    late = asyncio.create_task(bench.journal.begin([key("late")]))
     await handed_over()
     bench.disk.failing = {"datasync": errno.EIO}
     bench.disk.failures = {len(bench.disk.calls) - 1: errno.EIO}
@@ -138,15 +144,15 @@ async def test_a_bug_below_is_told_like_a_failure_and_leaves_nobody_waiting(
 
 async def ended(journal: Journal, one: Key) -> None:
     """Nobody waits for an end, but what is marked after it is written after it."""
-    journal.end(one)
-    await journal.begin(key("barrier"))
+    journal.end([one])
+    await journal.begin([key("barrier")])
 
 
 async def life(bench: Bench) -> dict[Key, set[str]]:
     """A short life with every operation in it; what was acknowledged of each mail."""
     journal, done = bench.journal, dict[Key, set[str]]()
     for one in map(key, range(4)):
-        marks = {"begun": journal.begin(one), "dot": journal.dot(one)}
+        marks = {"begun": journal.begin([one]), "dot": journal.dot(one)}
         marks |= {"reply": journal.accepted(one, "250 ok"), "ended": ended(journal, one)}
         for name, mark in marks.items():
             try:
@@ -222,9 +228,11 @@ async def test_whatever_happens_in_whatever_order_no_mark_that_was_acknowledged_
         one = key(number)
         match step:
             case "end":
-                bench.journal.end(one)
-            case "begin" | "dot":
-                tasks[one, step] = asyncio.create_task(getattr(bench.journal, step)(one))
+                bench.journal.end([one])
+            case "begin":
+                tasks[one, step] = asyncio.create_task(bench.journal.begin([one]))
+            case "dot":
+                tasks[one, step] = asyncio.create_task(bench.journal.dot(one))
             case "accepted":
                 tasks[one, step] = asyncio.create_task(bench.journal.accepted(one, "250 ok"))
             case "turn":
@@ -263,7 +271,7 @@ async def test_a_disk_that_does_not_answer_is_trouble_until_it_does(tmp_path: Pa
     hold, entered = bench.disk.hold("datasync")
     stuck = asyncio.create_task(bench.journal.dot(key("stuck")))
     await entered.wait()
-    behind = asyncio.create_task(bench.journal.begin(key("behind")))
+    behind = asyncio.create_task(bench.journal.begin([key("behind")]))
     for mark in (stuck, behind):
         with pytest.raises(JournalBroken, match=r"has not answered for 0\.01 s"):
             await mark
