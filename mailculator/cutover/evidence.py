@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from mailculator.lifecycle import TERMINAL
 from mailculator.model import Status, StatusCount
@@ -24,6 +26,10 @@ WINDOW = 10
 """Minutes over which rates are reckoned, and for which no new email may have come where the producer has left."""
 DAY = 1440
 """Minutes that are read at the least."""
+
+_NOTHING: Mapping[Status, StatusCount] = MappingProxyType({ACTIVE[0]: StatusCount(0, 0, 0.0)})
+"""Counted, and nothing there."""
+_NO_NOTES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +174,27 @@ def empty_since(minutes: Iterable[Minute], minute: timedelta) -> datetime | None
 
 
 def folded(minutes: Sequence[Minute]) -> Minute:
-    """What several replicas noted of the same minute as one: whoever saw mail is believed."""
+    """What several replicas noted of the same minute as one: whoever saw mail is believed.
+
+    Of an old minute nobody asks for its notes or for statuses in which nothing stood: a day of them is kept, or a year.
+    """
     busy = [one for one in minutes if not is_idle(one)]
     counted = [one for one in (*busy, *minutes) if one.counts]
+    kept = (counted or minutes)[0]
     return replace(
-        (counted or minutes)[0],
+        kept,
+        replica=sys.intern(kept.replica),
+        service=sys.intern(kept.service),
+        counts=_standing(kept.counts),
         entered=sum(one.entered for one in minutes),
         left=sum(one.left for one in minutes),
+        notes=_NO_NOTES,
     )
+
+
+def _standing(counts: Mapping[Status, StatusCount]) -> Mapping[Status, StatusCount]:
+    """Without the statuses in which nothing stood; counted all the same."""
+    return {status: one for status, one in counts.items() if one.count} or (_NOTHING if counts else {})
 
 
 def last_entry(look: Look) -> Minute | None:
