@@ -16,7 +16,7 @@ from tests.acceptance.conftest import callback
 from tests.chaos.ground import SqlGround
 from tests.chaos.harness import LEASES, USUAL, new_seed
 from tests.chaos.soak import Soak, slope, soak_seconds, time_scale
-from tests.chaos.soak_peers import RelayMoods
+from tests.chaos.soak_peers import NOTHING_KEPT_BACK, RelayMoods
 from tests.support.counting_sink import CountingCallback
 from tests.support.mariadb_queue import new_mariadb_queue
 from tests.support.scenario import Queue
@@ -52,6 +52,7 @@ async def test_chaos_soak(
         mails=0,
         variables={
             **USUAL,
+            **NOTHING_KEPT_BACK,
             "MAILCULATOR_LEASE": LEASES["mysql"],
             "MAILCULATOR_LOG_LEVEL": "info",  # told of claims, a log of an hour is too much to read
             "MAILCULATOR_TIME_SCALE": time_scale(),
