@@ -20,6 +20,7 @@ from mailculator.journal.marks import Key, claim_key
 from mailculator.lifecycle import Outcome, Release, Retry
 from mailculator.model import Email, Status
 from mailculator.pipelines.base import Pipeline
+from mailculator.pipelines.group_marks import GroupMarks
 from mailculator.pipelines.headway import Headway
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.recorder import Recorder
@@ -84,6 +85,7 @@ class Runner:
         self._timing = timing
         self._keeper = keeper
         self._marks = marks
+        self._group_marks = GroupMarks(marks)
         self._solitude = solitude
         self._clock = clock
         self._rng = rng
@@ -262,15 +264,13 @@ class Runner:
 
     async def _handle_marked(self, email: Email) -> Outcome:
         key = Key(self._store.name, email.id, email.version)
-        # Nothing but sending depends on the journal: without a mark a crash is not counted, and that is all.
-        with contextlib.suppress(JournalBroken):
-            await self._marks.begin([key])
+        await self._group_marks.begin(key)
         try:
             return await self._pipeline.handle(email)
         except Exception as error:  # a bug must cost one email one try, not the others their service
             return self._bug(email, error)
         finally:
-            self._marks.end([key])
+            self._group_marks.end(key)
 
     def _bug(self, email: Email, error: Exception) -> Outcome:
         text = f"internal error: {type(error).__name__}"
