@@ -87,11 +87,11 @@ def watch(sampler: Sampler) -> None:
     for owner, name in (
         (files, "read_payload"),
         (files, "check_attachments"),
-        (files, "read_attachments"),
+        (files, "open_attachments"),
         (payload, "parse"),
         (message, "render"),
         (Segments, "write"),
-        (Threads, "_metered"),
+        (Threads, "_call"),
     ):
         sampler.watch(owner, name)
 

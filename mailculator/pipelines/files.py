@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from mailculator.errors import PayloadError, PayloadUnavailable
-from mailculator.message import Attachment, is_text
+from mailculator.message import is_text
 from mailculator.message_stream import PIECE, AttachmentFile
 from mailculator.payload import PAYLOAD_LIMIT, AttachmentRef, Payload, check_size
 
@@ -84,29 +84,14 @@ def check_attachments(payload: Payload, base: Path | None, limit: int) -> int:
     return check_size(payload, _sizes(payload.attachments, base), limit)
 
 
-def read_attachments(payload: Payload, base: Path | None, limit: int) -> tuple[Attachment, ...]:
-    """Every attachment, read whole, once the message with them is known to be within the limit; () where there is none.
-
-    Arguments and errors: as `check_attachments`; also PayloadError attachment_changed when a file grows or shrinks
-    meanwhile.
-    """
-    if not payload.attachments:
-        return ()
-    sizes = _sizes(payload.attachments, base)
-    check_size(payload, sizes, limit)
-    return tuple(
-        Attachment(ref.name, _read_attachment(ref, base, size, f"attachments[{index}]"))
-        for index, (ref, size) in enumerate(zip(payload.attachments, sizes, strict=True))
-    )
-
-
 def open_attachments(payload: Payload, base: Path | None, limit: int) -> tuple[AttachmentFile, ...]:
     """Every attachment as one that is read when the message leaves; () where there is none.
 
     No file stays open: each reading opens it anew, with all checks. Only text/* is read here, in pieces, to learn
     whether it is UTF-8.
 
-    Arguments and errors: as `read_attachments`. Reading raises what this raises, PayloadError size excepted.
+    Arguments and errors: as `check_attachments`. Reading raises what this raises, PayloadError size excepted, and
+    PayloadError attachment_changed when a file grows or shrinks meanwhile.
     """
     if not payload.attachments:
         return ()
@@ -182,11 +167,6 @@ def _sizes(refs: Sequence[AttachmentRef], base: Path | None) -> list[int]:
         with _open_beneath(base, ref.path, f"attachments[{index}]") as fd:
             sizes.append(os.fstat(fd).st_size)
     return sizes
-
-
-def _read_attachment(ref: AttachmentRef, base: Path | None, size: int, field: str) -> bytes:
-    with _open_beneath(base, ref.path, field) as fd:
-        return _read_exactly(fd, size, field)
 
 
 @contextmanager

@@ -6,8 +6,10 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import TypedDict
 
-from mailculator import address, lifecycle, message, payload, prepared
+from mailculator import address, lifecycle, message, message_stream, payload, prepared
 from mailculator.clock import Clock
 from mailculator.config import Settings
 from mailculator.errors import (
@@ -23,18 +25,20 @@ from mailculator.events import Observer, SmtpAttempted
 from mailculator.journal.base import Marks
 from mailculator.journal.marks import Key
 from mailculator.lifecycle import Failed, Invalid, Outcome, Park, Release, Retry, Sent, Wait
+from mailculator.message_stream import MessageStream
 from mailculator.model import Email
 from mailculator.payload import Payload
 from mailculator.pipelines import files
 from mailculator.pipelines.attempt import Attempt
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
+from mailculator.pipelines.streamed import ROOM, Streamed
 from mailculator.pipelines.threads import Threads
 from mailculator.pipelines.unknown import Policy, decide, remember
 from mailculator.retry import spread
 from mailculator.throttling import asks_for_less
 from mailculator.timing import Timing
-from mailculator.transport.base import Envelope, Relay
+from mailculator.transport.base import Envelope, Relay, StreamedMessage
 
 FROM_RCPT_ON = frozenset({"rcpt", "data", "body"})
 """Phases in which the relay knows which mail it is about."""
@@ -46,10 +50,18 @@ them is little beside the limit."""
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A mail as it goes out."""
+    """A mail as it goes out; one that is large is not in memory."""
 
     envelope: Envelope
-    content: bytes
+    content: bytes | MessageStream
+
+
+class _About(TypedDict):
+    """What a message holds beside its payload."""
+
+    email_id: str
+    domain: str
+    date: datetime
 
 
 class Sender:
@@ -131,11 +143,10 @@ class Sender:
             return self._postpone(email, error)
 
     async def _from_payload(self, email: Email, path: str) -> Outcome:
-        mail, size, outgoing = await self._threads.run(self._measure, email, path)
-        # The attachments as they are, the rendered message, and what the relay's transport keeps of it.
-        async with self._budget.hold(3 * size):
+        mail, room, outgoing = await self._threads.run(self._measure, email, path)
+        async with self._budget.hold(room):
             if outgoing is None:
-                outgoing = await self._threads.run(self._render, email, mail)
+                outgoing = await self._threads.run(self._compose, email, mail)
             self._share.succeeded()
             return await self._hand_over(email, outgoing)
 
@@ -148,21 +159,30 @@ class Sender:
             return await self._hand_over(email, outgoing)
 
     def _measure(self, email: Email, path: str) -> tuple[Payload, int, Outgoing | None]:
-        """The mail and its size, and where that is small the finished message as well: one journey to a thread less."""
-        mail = payload.parse(files.read_payload(path), allowed_sender_domains=self._settings.allowed_sender_domains)
+        """The mail and the memory it takes; where that is little the message too: one journey to a thread less."""
+        raw = files.read_payload(path)
+        mail = payload.parse(raw, allowed_sender_domains=self._settings.allowed_sender_domains)
         size = files.check_attachments(mail, self._settings.attachments_base_path, self._settings.max_message_size)
-        return mail, size, self._render(email, mail) if size <= SMALL else None
+        # The attachments as they are, the rendered message, and what the relay's transport keeps of it; streamed, only
+        # the texts are ever here as a whole.
+        room = min(3 * size, 3 * len(raw) + ROOM) if mail.attachments else 3 * size
+        return mail, room, self._compose(email, mail) if size <= SMALL else None
 
-    def _render(self, email: Email, mail: Payload) -> Outgoing:
-        attachments = files.read_attachments(
-            mail, self._settings.attachments_base_path, self._settings.max_message_size
-        )
-        content = message.render(
-            mail, email_id=email.id, domain=self._domain, date=email.created_at, attachments=attachments
-        )
+    def _compose(self, email: Email, mail: Payload) -> Outgoing:
         limit = self._settings.max_message_size
-        if len(content) > limit:
-            raise PayloadError("size", f"the message has {len(content)} bytes; the limit is {limit}")
+        about = _About(email_id=email.id, domain=self._domain, date=email.created_at)
+        content: bytes | MessageStream
+        if mail.attachments:
+            attachments = files.open_attachments(mail, self._settings.attachments_base_path, limit)
+            content = message_stream.stream(mail, **about, attachments=attachments)
+            size = content.size
+            if size <= SMALL:
+                content = b"".join(content)
+        else:
+            content = message.render(mail, **about, attachments=())
+            size = len(content)
+        if size > limit:
+            raise PayloadError("size", f"the message has {size} bytes; the limit is {limit}")
         utf8 = any(one.needs_smtputf8 for one in (mail.sender, mail.reply_to, mail.to))
         return Outgoing(Envelope(self._sender, mail.to.addr_spec, smtputf8=utf8), content)
 
@@ -188,7 +208,7 @@ class Sender:
         try:
             await self._relay.send(
                 outgoing.envelope,
-                outgoing.content,
+                self._content(outgoing),
                 before_data=attempt.is_ours,
                 before_dot=attempt.may_leave,
                 after_reply=attempt.replied,
@@ -204,6 +224,17 @@ class Sender:
                 raise
             return self._interrupted(email, attempt, started)
         return self._sent(attempt, started)
+
+    def _content(self, outgoing: Outgoing) -> bytes | StreamedMessage:
+        """For one send: what is streamed is read anew by each."""
+        if isinstance(outgoing.content, bytes):
+            return outgoing.content
+        return Streamed(
+            outgoing.content,
+            self._threads,
+            eight_bit=outgoing.envelope.smtputf8,
+            patience=self._timing.smtp_body,
+        )
 
     def _sent(self, attempt: Attempt, started: float) -> Outcome:
         self._guard.succeeded()

@@ -83,21 +83,21 @@ class Threads:
         thread = threading.get_ident()
         clock = time.pthread_getcpuclockid(thread)
         while (job := self._jobs.get()) is not None and not self._closed:
-            future, function = job
             self._at_work[thread] = (clock, time.thread_time())
-            try:
-                result: _Result = (future, function(), None)
-            except BaseException as error:  # the caller's, whatever it is
-                result = (future, None, error)
-            finally:
-                del self._at_work[thread]
-            self._results.append(result)
-            del job, future, function, result  # a thread that waits keeps no message in memory
+            self._results.append(self._call(*job))
+            del self._at_work[thread]
+            del job  # a thread that waits keeps no message in memory
             # In this order: whoever finds it set put its result where the loop, which clears it first, still looks.
             if not self._told:
                 self._told = True
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     loop.call_soon_threadsafe(self._tell)
+
+    def _call(self, future: asyncio.Future[Any], function: Callable[[], Any]) -> _Result:
+        try:
+            return future, function(), None
+        except BaseException as error:  # the caller's, whatever it is
+            return future, None, error
 
     def _tell(self) -> None:
         """On the loop: hand out all results there are."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import string
+from pathlib import Path
 from typing import Any
 
 from hypothesis import reject
@@ -15,6 +16,7 @@ from mailculator.address import Address
 from mailculator.errors import PayloadError
 from mailculator.message import Attachment
 from mailculator.payload import AttachmentRef, Payload
+from mailculator.pipelines import files
 
 EMAIL_ID = "550e8400-e29b-41d4-a716-446655440000"
 SAMPLE = Payload(
@@ -78,6 +80,12 @@ _TRICKY = st.sampled_from(
         "y" * 900,
     ]
 )
+
+
+def read_attachments(mail: Payload, base: Path | None, limit: int) -> tuple[Attachment, ...]:
+    """Every attachment, read whole. Errors: as files.open_attachments, and of its reading."""
+    opened = files.open_attachments(mail, base, limit)
+    return tuple(Attachment(one.name, b"".join(one.read())) for one in opened)
 
 
 def header_text(longest: int) -> st.SearchStrategy[str]:

@@ -26,6 +26,7 @@ from mailculator.model import Status
 from mailculator.payload import Payload
 from mailculator.pipelines import files
 from tests.support.memory_store import email
+from tests.support.payloads import read_attachments
 
 ID = "550e8400-e29b-41d4-a716-446655440000"
 PLAIN: dict[str, Any] = {
@@ -262,7 +263,7 @@ def test_bad_input_39_a_zip_bomb_is_passed_on_by_its_bytes(tmp_path: Path) -> No
     mail = payload.parse(raw(attachments=["/bomb.zip"]))
     # A limit far below what it would unpack to: only its own bytes count.
     assert files.check_attachments(mail, tmp_path, 200_000) < 200_000
-    content = rendered(mail, *files.read_attachments(mail, tmp_path, 200_000))
+    content = rendered(mail, *read_attachments(mail, tmp_path, 200_000))
     (part,) = read(content).iter_attachments()
     assert part.get_content() == bomb
 

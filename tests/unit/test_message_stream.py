@@ -18,7 +18,7 @@ from mailculator.message import Attachment
 from mailculator.message_stream import PIECE, AttachmentFile, MessageStream
 from mailculator.payload import AttachmentRef, Payload
 from mailculator.pipelines import files
-from tests.support.payloads import EMAIL_ID, payloads, sample
+from tests.support.payloads import EMAIL_ID, payloads, read_attachments, sample
 from tests.unit.test_message_properties import CASES, Case
 
 DATE = datetime(2026, 11, 20, 8, 30, 5, tzinfo=UTC)
@@ -73,7 +73,7 @@ def test_base64_is_as_long_as_it_was_said_to_be(size: int) -> None:
 def test_files_give_what_they_give_when_read_whole(tmp_path: Path, size: int, octets: bytes) -> None:
     mail = naming(tmp_path, first=(octets * size)[:size], second=b"%PDF")
     stream = streamed(mail, *files.open_attachments(mail, tmp_path, PLENTY))
-    whole = rendered(mail, *files.read_attachments(mail, tmp_path, PLENTY))
+    whole = rendered(mail, *read_attachments(mail, tmp_path, PLENTY))
     assert b"".join(stream) == whole
     assert stream.size == len(whole)
 

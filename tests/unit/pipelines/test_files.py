@@ -15,6 +15,7 @@ from mailculator.errors import PayloadError, PayloadUnavailable
 from mailculator.message import Attachment
 from mailculator.payload import AttachmentRef, Payload
 from mailculator.pipelines import files
+from tests.support.payloads import read_attachments
 
 PLENTY = 10_000_000
 
@@ -42,7 +43,7 @@ def refusal(base: Path | None, *paths: str, limit: int = PLENTY) -> str:
     with pytest.raises(PayloadError) as looked:
         files.check_attachments(mail(*paths), base, limit)
     with pytest.raises(PayloadError) as read:
-        files.read_attachments(mail(*paths), base, limit)
+        read_attachments(mail(*paths), base, limit)
     assert str(looked.value) == str(read.value)
     return looked.value.code
 
@@ -180,7 +181,7 @@ class TestAttachments:
         first = Attachment("0.pdf", b"A" * 100)
         # bad input 37: an empty one is accepted
         expected = (first, Attachment("1.pdf", b""), Attachment("2.pdf", b"A" * 100))
-        assert files.read_attachments(payload, base, PLENTY) == expected
+        assert read_attachments(payload, base, PLENTY) == expected
         assert files.check_attachments(payload, base, PLENTY) == len("body") + 156 + 156
 
     @pytest.mark.parametrize("path", ["../secret", "/../secret", "/2026/../../secret", "..", "/", "", "a\x00"])
@@ -217,7 +218,7 @@ class TestAttachments:
 
         monkeypatch.setattr(files, "check_size", swap)  # what stands between the look and the reading
         with pytest.raises(PayloadError, match=r"^attachment_not_regular: "):
-            files.read_attachments(mail("/2026/a.pdf"), base, PLENTY)
+            read_attachments(mail("/2026/a.pdf"), base, PLENTY)
 
     def test_bad_input_36_a_hard_link(self, base: Path) -> None:
         os.link(base.parent / "secret", base / "hard.pdf")
@@ -230,7 +231,7 @@ class TestAttachments:
 
     def test_the_base_itself_may_be_a_link(self, base: Path) -> None:
         (base.parent / "mount").symlink_to(base)
-        assert len(files.read_attachments(mail("/2026/a.pdf"), base.parent / "mount", PLENTY)) == 1
+        assert len(read_attachments(mail("/2026/a.pdf"), base.parent / "mount", PLENTY)) == 1
 
     @pytest.mark.parametrize("path", ["/no.pdf", "/no/a.pdf", "/b.pdf/a.pdf"])
     def test_bad_input_37_missing(self, base: Path, path: str) -> None:
@@ -248,7 +249,7 @@ class TestAttachments:
         error = trouble(None, "/a.pdf")
         assert (error.missing, error.shared) == (False, False)
         assert "ATTACHMENTS_BASE_PATH" in error.detail
-        assert files.read_attachments(mail(), None, PLENTY) == ()
+        assert read_attachments(mail(), None, PLENTY) == ()
 
     @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
     @pytest.mark.parametrize("name", ["2026", "a.pdf"])
@@ -263,7 +264,7 @@ class TestAttachments:
     def test_bad_input_2_reading_fails(self, base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         fail_reading(monkeypatch, errno.EIO)
         with pytest.raises(PayloadUnavailable, match="EIO"):
-            files.read_attachments(mail("/2026/a.pdf"), base, PLENTY)
+            read_attachments(mail("/2026/a.pdf"), base, PLENTY)
 
     @pytest.mark.parametrize("change", [b"A" * 101, b"A" * 99, b""])
     def test_bad_input_37_grown_or_shrunk(self, base: Path, monkeypatch: pytest.MonkeyPatch, change: bytes) -> None:
@@ -273,7 +274,7 @@ class TestAttachments:
 
         monkeypatch.setattr(files, "check_size", meanwhile)
         with pytest.raises(PayloadError, match=r"^attachment_changed: "):
-            files.read_attachments(mail("/2026/a.pdf"), base, PLENTY)
+            read_attachments(mail("/2026/a.pdf"), base, PLENTY)
 
     def test_bad_input_38_too_large_is_seen_before_anything_is_read(
         self, base: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,9 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable
+from email.message import EmailMessage
+from email.parser import BytesParser
+from email.policy import SMTP
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,8 @@ class FakeRelay:
         self.late = False
         self.hang: asyncio.Event | None = None
         self.before_dot: Callable[[], None] = lambda: None
+        self.pieces = 0
+        self.between_pieces: Callable[[], None] = lambda: None
         self.hanging = asyncio.Semaphore(0)
         self.taken: list[tuple[Envelope, bytes]] = []
 
@@ -65,6 +70,7 @@ class FakeRelay:
             raise LeaseLapsed
         if self.hang is not None and not self.late:
             await self._hang()
+        content = message if isinstance(message, bytes) else await self._whole(message)
         self.before_dot()
         if not await before_dot():
             raise LeaseLapsed
@@ -72,10 +78,18 @@ class FakeRelay:
             await self._hang()
         if self.error is not None:
             raise self.error
-        assert isinstance(message, bytes)
-        self.taken.append((envelope, message))
+        self.taken.append((envelope, content))
         await after_reply(250, "2.0.0 Ok: queued as 1")
         return "250 2.0.0 Ok: queued as 1"
+
+    async def _whole(self, message: StreamedMessage) -> bytes:
+        pieces = []
+        while piece := await message.next_piece():
+            pieces.append(piece)
+            self.pieces += 1
+            self.between_pieces()
+        assert sum(map(len, pieces)) == message.size
+        return b"".join(pieces)
 
     async def _hang(self) -> None:
         assert self.hang is not None
@@ -160,6 +174,53 @@ async def test_every_try_sends_the_same_octets(bench: Bench) -> None:
     await bench.handle()
     await bench.handle(attempts=2)
     assert bench.relay.taken[0] == bench.relay.taken[1]
+
+
+def attach(bench: Bench, *, octets: int, name: str = "a.pdf") -> Path:
+    """An attachment of the bench's mail."""
+    path = bench.path.parent / name
+    path.write_bytes(b"A" * octets)
+    bench.path.write_text(json.dumps(PAYLOAD | {"attachments": [f"/{name}"]}))
+    return path
+
+
+@pytest.mark.parametrize("octets", [1000, 2_000_000])
+async def test_an_attachment_arrives_whole_at_every_try_and_a_large_one_is_never_in_memory(
+    bench: Bench, octets: int
+) -> None:
+    attach(bench, octets=octets)
+    bench.sender._budget = ByteBudget(3_000_000)  # less than one such mail takes as a whole
+    assert isinstance(await bench.handle(), Sent)
+    assert isinstance(await bench.handle(attempts=2), Sent)
+    (_, first), (_, second) = bench.relay.taken
+    assert first == second
+    read: EmailMessage = BytesParser(policy=SMTP).parsebytes(first)
+    (part,) = read.iter_attachments()
+    assert part.get_content() == b"A" * octets
+    assert (bench.relay.pieces > 2) == (octets > 1000)
+
+
+async def test_bad_input_37_an_attachment_that_changes_while_it_leaves_ends_the_mail_before_the_dot(
+    bench: Bench,
+) -> None:
+    path = attach(bench, octets=2_000_000)
+
+    def shrink() -> None:
+        path.write_bytes(b"A" * 10)
+
+    bench.relay.between_pieces = shrink
+    outcome = await bench.handle()
+    assert isinstance(outcome, Failed)
+    assert outcome.reason.startswith("attachment_changed: ")
+    assert bench.relay.taken == []
+    assert bench.marks.made == [], "no dot was about to leave"
+
+
+async def test_a_share_that_goes_away_while_an_attachment_leaves_costs_the_mail_a_try(bench: Bench) -> None:
+    path = attach(bench, octets=2_000_000)
+    bench.relay.between_pieces = lambda: path.unlink(missing_ok=True)
+    assert isinstance(await bench.handle(), Retry)
+    assert bench.relay.taken == []
 
 
 async def test_expired_mail_is_not_sent(bench: Bench) -> None:
