@@ -21,7 +21,6 @@ from tests.support.counting_sink import CountingSink, Step
 from tests.support.cutover_scene import PatientCallback, Rehearsal, unmet
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.moto_server import shared_moto
-from tests.support.moto_speed import hasten
 from tests.support.scenario import Variables, delivery
 from tests.support.two_books import Killed, TwoBooks, sent_again, violations
 from tests.support.two_queues import MovingProducer, TwoQueues, two_queues
@@ -53,7 +52,6 @@ async def dynamodb() -> AsyncIterator[str]:
     if LOCAL:
         yield os.environ[ENDPOINT]
     else:
-        hasten()
         async with shared_moto() as server:
             yield server.endpoint
 

@@ -22,7 +22,6 @@ from tests.support.counting_sink import CountingSink
 from tests.support.cutover_scene import PatientCallback
 from tests.support.dynamodb_local import ENDPOINT
 from tests.support.moto_server import shared_moto
-from tests.support.moto_speed import hasten
 from tests.support.outage_peers import VanishingServer
 from tests.support.scenario import Variables, apply_schema, delivery
 from tests.support.service import ServiceProcess
@@ -92,7 +91,6 @@ async def dynamodb() -> AsyncIterator[str]:
     if ENDPOINT in os.environ:
         yield os.environ[ENDPOINT]
     else:
-        hasten()
         async with shared_moto() as server:
             yield server.endpoint
 

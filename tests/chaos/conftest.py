@@ -11,7 +11,6 @@ from tests.acceptance.conftest import callback, mariadb_queue, mariadb_server, s
 from tests.chaos.ground import DynamodbGround, Ground, SqlGround
 from tests.chaos.harness import Begin, prepare
 from tests.support.counting_sink import CountingCallback
-from tests.support.moto_speed import hasten
 
 __all__ = ["callback", "mariadb_queue", "mariadb_server", "sqlite_queue"]
 
@@ -20,7 +19,6 @@ __all__ = ["callback", "mariadb_queue", "mariadb_server", "sqlite_queue"]
 def ground(request: pytest.FixtureRequest) -> Ground:
     if request.param != "dynamodb":
         return SqlGround(request.getfixturevalue("mariadb_queue" if request.param == "mysql" else "sqlite_queue"))
-    hasten()
     bench = request.getfixturevalue("bench")
     return DynamodbGround(bench.records, bench.variables)
 

@@ -30,7 +30,6 @@ from tests.chaos.server_blows import LastingGround
 from tests.support.counting_sink import CountingCallback
 from tests.support.dynamodb_bench import Bench
 from tests.support.mariadb_queue import new_mariadb_queue
-from tests.support.moto_speed import hasten
 
 RUNS = 5
 """Where the environment asks for nothing else."""
@@ -115,7 +114,6 @@ def ground(request: pytest.FixtureRequest, number: int) -> Ground:
     if _scene(number) != "dynamodb":
         found: Ground = request.getfixturevalue("mariadb_ground")
         return found
-    hasten()
     bench: Bench = request.getfixturevalue("bench")
     return DynamodbGround(bench.records, bench.variables)
 

@@ -20,7 +20,6 @@ from tests.faults.course import embedded, go_through, time_limit
 from tests.faults.tally import Tally
 from tests.faults.trial import Trial
 from tests.support.dynamodb_bench import Bench
-from tests.support.moto_speed import hasten
 
 DEPENDENCY = Dependency.DYNAMODB
 LOOK_EVERY = 0.5
@@ -30,7 +29,6 @@ pytestmark = [pytest.mark.dynamodb, pytest.mark.timeout(time_limit())]
 
 @pytest.mark.parametrize("cell", chosen(DEPENDENCY), ids=str)
 async def test_dynamodb(cell: Cell, tally: Tally, bench: Bench, tmp_path: Path) -> None:
-    hasten()
     await go_through(cell, partial(_prepare, bench), tally, tmp_path)
 
 

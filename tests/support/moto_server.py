@@ -18,6 +18,8 @@ from email.utils import formatdate
 from threading import Thread
 from typing import Any
 
+from tests.support.moto_speed import hasten
+
 REGION = "eu-west-1"
 KEY = "test"
 """Access key and secret of every client: emulators look at neither, but botocore wants both."""
@@ -81,6 +83,8 @@ class MotoServer:
         # 0.6 s: only for who uses it.
         from moto.moto_server.werkzeug_app import create_backend_app
         from werkzeug.serving import WSGIRequestHandler, make_server
+
+        hasten()
 
         class Quiet(WSGIRequestHandler):
             protocol_version = "HTTP/1.1"

@@ -18,7 +18,6 @@ from tests.support import mariadb
 from tests.support.dynamodb_bench import fresh_bench
 from tests.support.dynamodb_harness import DynamodbHarness
 from tests.support.mariadb_queue import mariadb_variables
-from tests.support.moto_speed import hasten
 from tests.support.producer import MariadbProducer, SqliteProducer
 from tests.support.scenario import Queue, Variables
 from tests.syscalls.campaign import Campaign
@@ -73,7 +72,6 @@ async def _sqlite_lane(folder: Path) -> AsyncIterator[Lane]:
 
 @asynccontextmanager
 async def _dynamodb_lane(folder: Path) -> AsyncIterator[Lane]:
-    hasten()
     harness = DynamodbHarness()
     try:
         async with fresh_bench(harness) as bench:
