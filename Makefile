@@ -25,10 +25,11 @@ run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 	@$(BIN)/mailculator demo $(ARGS)
 
 # Two at a time, each file as a whole: most tests wait for something. tests/conftest.py says in which order. For a
-# debugger: ARGS="-n 0".
+# debugger: ARGS="-n 0". CONTRACT_ON=dynamodb-local takes the contract suite there.
+BESIDE = $(if $(filter dynamodb-local,$(CONTRACT_ON)),$(BIN)/python -m tests.support.dynamodb_local --for-contract)
 test: ## all tests: make test ARGS="-k callback"
 	@$(BOOTSTRAP) dev $(PROGRAMS)
-	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BESIDE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
 	@$(BOOTSTRAP) dev $(PROGRAMS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from importlib import import_module
 
 import pytest
 
 from mailculator.stores.base import Store
+from tests.support.dynamodb_local import CONTRACT_ENDPOINT
 from tests.support.harness import Harness
 
 HARNESSES = {
@@ -23,7 +25,9 @@ MARKS = {"dynamodb": pytest.mark.dynamodb}
 @pytest.fixture(scope="session", params=[pytest.param(name, marks=MARKS.get(name, ())) for name in HARNESSES])
 async def harness(request: pytest.FixtureRequest) -> AsyncIterator[Harness]:
     module, _, name = HARNESSES[request.param].partition(":")
-    harness: Harness = getattr(import_module(module), name)()
+    make = getattr(import_module(module), name)
+    named = os.environ.get(CONTRACT_ENDPOINT, "")
+    harness: Harness = make(named) if request.param == "dynamodb" else make()
     yield harness
     await harness.close()
 

@@ -50,7 +50,11 @@ _numbers = itertools.count(1)
 
 
 class DynamodbHarness:
-    """A table as the older service made it, brought to the current schema, and emptied for each test."""
+    """A table as the older service made it, brought to the current schema, and emptied for each test.
+
+    Arguments:
+        named: the address of a running DynamoDB; without one, what DYNAMODB_TEST_ENDPOINT says, or else moto.
+    """
 
     name = "dynamodb"
     server = "DynamoDB"
@@ -60,7 +64,8 @@ class DynamodbHarness:
     producers_reason = "created by its producer"
     tells_birth = True
 
-    def __init__(self) -> None:
+    def __init__(self, named: str = "") -> None:
+        self._named = named or os.environ.get(ENDPOINT, "")
         self._exit = AsyncExitStack()
         self._stores: list[DynamodbStore] = []
         self._ahead = 0
@@ -90,7 +95,7 @@ class DynamodbHarness:
 
     async def _begin(self) -> None:
         """One table for all tests: making one and adding an index to it takes longer than most of them."""
-        self._address = os.environ.get(ENDPOINT, "")
+        self._address = self._named
         for module, name in _LIMITS:
             self._exit.enter_context(mock.patch.object(module, name, PATIENCE))
         if not self._address:
@@ -121,9 +126,9 @@ class DynamodbHarness:
 
     def amount(self, count: int) -> int:
         # moto makes some fifty writes a second, DynamoDB Local a few hundred.
-        if ENDPOINT not in os.environ and count >= 2000:
+        if not self._named and count >= 2000:
             return 60  # four racers take turns at one emulator that answers one request at a time
-        return count // (5 if ENDPOINT in os.environ else 10)
+        return count // (5 if self._named else 10)
 
     async def close(self) -> None:
         await self._close_stores()

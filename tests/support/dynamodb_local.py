@@ -1,9 +1,10 @@
 """Amazon's DynamoDB Local on a free port, and a command that runs beside it:
 
-    python -m tests.support.dynamodb_local COMMAND [ARGUMENT…]
+    python -m tests.support.dynamodb_local [--for-contract] COMMAND [ARGUMENT…]
 
-The command finds it by DYNAMODB_TEST_ENDPOINT. Where that is set already, nothing is started, and what it names must
-answer. Exit code: the command's; 69 when there is no DynamoDB Local to be had here, with the reason.
+The command finds it by DYNAMODB_TEST_ENDPOINT, or by DYNAMODB_CONTRACT_ENDPOINT, which the contract suite alone heeds.
+Where DYNAMODB_TEST_ENDPOINT is set already, nothing is started, and what it names must answer.
+Exit code: the command's; 69 when there is no DynamoDB Local to be had here, with the reason.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ from urllib.parse import urlsplit
 
 ENDPOINT = "DYNAMODB_TEST_ENDPOINT"
 """Names a running DynamoDB (DynamoDB Local as a rule) that tests use instead of moto."""
+CONTRACT_ENDPOINT = "DYNAMODB_CONTRACT_ENDPOINT"
+"""The same for the contract suite alone; all other tests stay on moto."""
 UNAVAILABLE = 69
 ROOT = Path(__file__).resolve().parents[2]
 FETCH = ROOT / "tools" / "dynamodb_local.sh"
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
+FOR_CONTRACT = "--for-contract"
 _MAIN = "com.amazonaws.services.dynamodbv2.local.main.ServerRunner"
 
 
@@ -147,14 +151,17 @@ def running() -> Iterator[str]:
 
 def main(command: Sequence[str]) -> int:
     """Run a command beside it. Returns its exit code."""
+    variable = ENDPOINT
+    if command and command[0] == FOR_CONTRACT:
+        variable, command = CONTRACT_ENDPOINT, command[1:]
     if not command:
-        sys.stderr.write("usage: python -m tests.support.dynamodb_local COMMAND [ARGUMENT…]\n")
+        sys.stderr.write(f"usage: python -m tests.support.dynamodb_local [{FOR_CONTRACT}] COMMAND [ARGUMENT…]\n")
         return 2
     # So that the server is ended as well when this is.
     signal.signal(signal.SIGTERM, _leave)
     try:
         with running() as endpoint:
-            return subprocess.run(command, env={**os.environ, ENDPOINT: endpoint}, check=False).returncode
+            return subprocess.run(command, env={**os.environ, variable: endpoint}, check=False).returncode
     except Unavailable as error:
         sys.stderr.write(f"{error}\n")
         return UNAVAILABLE

@@ -18,7 +18,7 @@ def machine(tmp_path: Path) -> Machine:
 
 
 BEFORE = ["make check", "make check-install", "make figures ARGS=--check"]
-ON_DYNAMODB_LOCAL = "make test-dynamodb-local ARGS=tests/contract"
+TESTS = "make test CONTRACT_ON=dynamodb-local"
 
 
 def ci(machine: Machine, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -45,8 +45,8 @@ def test_ci_checks_installs_and_ends_with_the_tests(machine: Machine, status: in
     done = ci(machine)
 
     assert done.returncode == status
-    assert machine.calls("make") == [*BEFORE, ON_DYNAMODB_LOCAL, "make test"]
-    assert machine.calls("CI=") == [f"CI=true in {machine.checkout}"] * 5
+    assert machine.calls("make") == [*BEFORE, TESTS]
+    assert machine.calls("CI=") == [f"CI=true in {machine.checkout}"] * 4
 
 
 def test_ci_says_why_it_has_no_dynamodb_local_and_goes_on(machine: Machine) -> None:
@@ -66,10 +66,10 @@ def test_ci_uses_the_dynamodb_that_is_named(machine: Machine) -> None:
     done = ci(machine, DYNAMODB_TEST_ENDPOINT="http://127.0.0.1:8000")
 
     assert done.returncode == 0
-    assert machine.calls("make") == [*BEFORE, ON_DYNAMODB_LOCAL, "make test"]
+    assert machine.calls("make") == [*BEFORE, TESTS]
 
 
-@pytest.mark.parametrize("failing", [*BEFORE, ON_DYNAMODB_LOCAL])
+@pytest.mark.parametrize("failing", [*BEFORE, TESTS])
 def test_ci_fails_with_whatever_fails(machine: Machine, failing: str) -> None:
     machine.stub("make", f'[ "make $*" != "{failing}" ]')
     machine.can_run_dynamodb_local()
