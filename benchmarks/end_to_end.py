@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import shutil
 import signal
 import statistics
 import subprocess
@@ -35,7 +34,7 @@ from benchmarks import floor, mail_queues, report
 from benchmarks.mail_parts import PATIENCE, Letter, Peers, cpu_seconds, peers, write_letters
 from benchmarks.mail_queues import Queue, mariadb_queue, sqlite_queue
 from benchmarks.report import ROOT
-from benchmarks.startup import compile_all
+from benchmarks.startup import compile_all, need_mariadbd
 from mailculator.demo.mariadbd import PrivateMariadb
 
 MARK = "end-to-end"
@@ -272,8 +271,7 @@ def main() -> int:
     parser.add_argument("--emails", type=int, help=f"in a round (default: what takes about {AIM:g} s)")
     parser.add_argument("--check", action="store_true", help="write nothing; fail at three times off a target")
     options = parser.parse_args()
-    if shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
-        raise SystemExit("mariadbd is missing: apt-get install mariadb-server")
+    need_mariadbd()
     compile_all()
     where = report.machine(f"{options.rounds} rounds of each, in turn")
     base, services, yardstick = asyncio.run(run(options.rounds, options.emails))

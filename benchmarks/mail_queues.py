@@ -17,6 +17,7 @@ from mailculator import config
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.stores import registry
 from tests.support import mariadb
+from tests.support.mariadb_queue import mariadb_variables
 from tests.support.producer import GROUP, MariadbProducer, Producer, SqliteProducer
 
 SERVER = ("--innodb-buffer-pool-size=256M", "--innodb-log-file-size=256M")
@@ -91,13 +92,7 @@ async def mariadb_queue(server: PrivateMariadb) -> AsyncIterator[Queue]:
     """A database of its own, dropped at the end."""
     database = f"bench_{uuid.uuid4().hex}"
     mariadb.execute(server, "mysql", f"CREATE DATABASE {database}")
-    variables = {
-        "MYSQL_PIPELINES_ENABLED": "true",
-        "MYSQL_HOST": server.host,
-        "MYSQL_PORT": str(server.port),
-        "MYSQL_USER": server.user,
-        "MYSQL_DATABASE": database,
-    }
+    variables = {name: str(value) for name, value in mariadb_variables(server, database).items()}
     producer = MariadbProducer(port=server.port, database=database)
     try:
         await _apply_schema(variables)

@@ -43,6 +43,7 @@ from mailculator.demo.sink import Sink
 from mailculator.model import NewEmail
 from mailculator.stores import registry
 from tests.support.dynamodb_local import ENDPOINT
+from tests.support.mariadb_queue import mariadb_variables
 from tests.support.moto_server import KEY, REGION, shared_moto
 
 RUNS = 7
@@ -216,13 +217,7 @@ async def mariadb_queue() -> AsyncIterator[Queue]:
             connection = await aiomysql.connect(host=server.host, port=server.port, user=server.user)
             await connection.query(f"CREATE DATABASE {database}")
             connection.close()
-            variables = {
-                "MYSQL_PIPELINES_ENABLED": "true",
-                "MYSQL_HOST": server.host,
-                "MYSQL_PORT": str(server.port),
-                "MYSQL_USER": server.user,
-                "MYSQL_DATABASE": database,
-            }
+            variables = {name: str(value) for name, value in mariadb_variables(server, database).items()}
             return variables, Settings.model_validate(variables)
 
         yield Queue("MariaDB", fresh)
@@ -269,6 +264,13 @@ def compile_all() -> None:
         compileall.compile_dir(directory, quiet=2, workers=0)
 
 
+def need_mariadbd() -> None:
+    """Errors: SystemExit, with what is to be installed."""
+    # It lies in /usr/sbin, which a plain user's PATH may lack.
+    if shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
+        raise SystemExit("mariadbd is missing: apt-get install mariadb-server")
+
+
 def table(figures: Sequence[Figure]) -> str:
     lines = ["| | median | from … to | target |", "|---|---:|---:|---:|"]
     for one in figures:
@@ -281,8 +283,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail at three times a target")
     options = parser.parse_args()
-    if shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is None:
-        raise SystemExit("mariadbd is missing: apt-get install mariadb-server")
+    need_mariadbd()
     compile_all()
     where = report.machine(f"{RUNS} runs each")
     figures = asyncio.run(measure())
