@@ -6,21 +6,12 @@ The core emits them; the log and the metrics are listeners, and nobody else coun
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
 
 from mailculator.model import Status
-
-E = TypeVar("E")
-
-
-@dataclass_transform(frozen_default=True)
-def _event(kind: type[E]) -> type[E]:
-    """Frozen for mypy alone: several are made for each email, and to freeze one takes longer than to make it."""
-    return dataclass(slots=True)(kind)
+from mailculator.values import value
 
 
-@_event
+@value
 class Claimed:
     """A claim returned `count` emails, taking `seconds`; an empty poll is one too."""
 
@@ -30,7 +21,7 @@ class Claimed:
     seconds: float
 
 
-@_event
+@value
 class Moved:
     """An outcome is on record: one per outcome, the only event of a transition.
 
@@ -56,7 +47,7 @@ class Moved:
     parked: bool = False
 
 
-@_event
+@value
 class ClaimLost:
     """The row was not ours any more when its result was to be written (another holder, or deleted)."""
 
@@ -66,7 +57,7 @@ class ClaimLost:
     outcome: str
 
 
-@_event
+@value
 class Rescued:
     """A working row whose holder let its lease expire was moved to where it belongs by what is known of it.
 
@@ -82,7 +73,7 @@ class Rescued:
     outcome: str = "rescued"
 
 
-@_event
+@value
 class Purged:
     """`count` terminal rows past their ttl were deleted."""
 
@@ -90,7 +81,7 @@ class Purged:
     count: int
 
 
-@_event
+@value
 class StoreCalled:
     """A verb of a store ended. `error` is None when it worked.
 
@@ -105,7 +96,7 @@ class StoreCalled:
     pipeline: str | None = None
 
 
-@_event
+@value
 class StoreNoticed:
     """A store met something that somebody should know of.
 
@@ -123,7 +114,7 @@ class StoreNoticed:
     detail: str = ""
 
 
-@_event
+@value
 class SmtpAttempted:
     """One try at the relay. `result`: sent, deferred, throttled, refused, unavailable, lost. `code` 0 = no reply."""
 
@@ -132,7 +123,7 @@ class SmtpAttempted:
     seconds: float
 
 
-@_event
+@value
 class CallbackAttempted:
     """One POST. `kind`: sent or failed. `result`: acknowledged, not_ready, refused, unavailable."""
 
@@ -141,7 +132,7 @@ class CallbackAttempted:
     seconds: float
 
 
-@_event
+@value
 class BreakerChanged:
     """A breaker opened or closed. `reason` is the last failure when it opened."""
 
@@ -150,7 +141,7 @@ class BreakerChanged:
     reason: str
 
 
-@_event
+@value
 class RateChanged:
     """The relay has refused mail for its rate, and less is offered to it; or all of it again.
 
@@ -163,7 +154,7 @@ class RateChanged:
     reason: str
 
 
-@_event
+@value
 class PipelineFailed:
     """A handler raised what it should not have, or a loop died. `fatal` = the process will end."""
 
@@ -175,7 +166,7 @@ class PipelineFailed:
     traceback: str | None = None
 
 
-@_event
+@value
 class Lifetime:
     """A milestone of the process: started, stopping, stopped, warning. `fields` are for the log alone."""
 

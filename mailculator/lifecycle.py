@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from mailculator.model import Email, Status
+from mailculator.values import value
 
 UNKNOWN = "outcome unknown"
 """How the errors and reasons of such mail begin, in every store."""
@@ -83,7 +84,7 @@ STAMPS_REACHED = frozenset({Status.SENT, Status.FAILED})
 """Forward moves into these set `reached_at` from the store's clock."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Prepared:
     """Intake: the mail is fit to be sent. `domain` is the recipient's, in A-label form; `note` goes to the history."""
 
@@ -91,35 +92,35 @@ class Prepared:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Invalid:
     """The mail itself is wrong, for good."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sent:
     """The relay took the mail. `reply` is its answer, for the history."""
 
     reply: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failed:
     """The mail was not and will not be sent; its producer is told `reason`."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Acknowledged:
     """The producer answered 2xx. `answer` goes to the history."""
 
     answer: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Retry:
     """This try failed and counts. `delay` in seconds until the next."""
 
@@ -127,7 +128,7 @@ class Retry:
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wait:
     """Something around the mail is away; the try does not count. `delay` in seconds until the next."""
 
@@ -135,21 +136,21 @@ class Wait:
     delay: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Release:
     """Nothing was begun: given back as it was, due at once, the try uncounted."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Park:
     """Given back and set aside until an operator releases it."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Rescued:
     """Its holder is gone, and nothing says how its work ended: given back, due at once, the try counted.
 
@@ -168,7 +169,7 @@ Back = Retry | Wait | Release | Park | Rescued
 """What leads one step back, to be worked on again."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Unknown:
     """The message left, and the relay's answer never came: it may have the mail, or not.
 
@@ -183,7 +184,7 @@ _Known = Prepared | Invalid | Sent | Failed | Acknowledged | Back
 Outcome = _Known | Unknown
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Move:
     """What a store is asked to write for one email; the store knows moves, not outcomes.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from mailculator.values import value
+
 
 class Status(StrEnum):
     """The eleven statuses. Producers and operators read these very strings in every store."""
@@ -46,7 +48,7 @@ class Lease:
         return not self.lost and self.clock() + margin < self.expires_at
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Email:
     """One claimed email, as `Store.claim` hands it out. It stands in a working status.
 

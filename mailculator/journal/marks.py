@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote
 
+from mailculator.values import value
+
 FORMAT = 1
 """The version of the format that is written, and the only one that is read."""
 REPLY_LIMIT = 500
@@ -40,7 +42,7 @@ DURABLE = frozenset({Kind.DOT, Kind.ACCEPTED, Kind.REFUSED})
 """These have to survive the machine, the others only the process."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Key:
     """One claim of one email.
 
@@ -60,7 +62,7 @@ def claim_key(store: str, token: str) -> Key:
     return Key(store, token, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """What the relay said after the final dot.
 
@@ -73,7 +75,7 @@ class Reply:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Mark:
     """One thing that happened to one email.
 

@@ -6,12 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from mailculator.journal.segments import Segments
+from mailculator.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Waiter:
     """What one call puts on its way to the disk, and who waits for it.
 

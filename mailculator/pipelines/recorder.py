@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mailculator import lifecycle
@@ -16,13 +15,14 @@ from mailculator.lifecycle import Move, Outcome
 from mailculator.model import Email, Status
 from mailculator.stores.base import Recorded, Store
 from mailculator.timing import Timing
+from mailculator.values import value
 
 GATHER_SHARE = 4
 """Results gather for so many times as long as the last write took: a fifth of the time is spent on writing, however
 dear a write is. A quiet queue waits for nothing: by its next result that time is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Result:
     """One email's outcome, waiting to be written.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
+from mailculator.values import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class Envelope:
     """Who a mail is from and to, as the relay is told (RFC 5321 section 2.3.1).
 
@@ -80,7 +81,7 @@ class Relay(Protocol):
         """Say QUIT on idle connections, within a short time, and forget them."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """What a callback URL said.
 
