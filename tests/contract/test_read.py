@@ -77,6 +77,18 @@ async def test_the_oldest_age_is_that_of_what_is_due(store: Store, harness: Harn
     assert (await store.counts())[Status.ACCEPTED].oldest_age == pytest.approx(300, abs=20)
 
 
+async def test_new_mail_of_a_producer_has_its_age_before_anybody_has_taken_it_up(
+    store: Store, harness: Harness
+) -> None:
+    await harness.produce(new_id(), "/payloads/old.json")
+    await harness.rewind(300)
+    await harness.produce(new_id(), "/payloads/new.json")
+
+    accepted = (await store.counts())[Status.ACCEPTED]
+    assert accepted.count == 2
+    assert accepted.oldest_age == pytest.approx(300, abs=20)
+
+
 async def test_what_is_not_due_yet_has_no_age(store: Store) -> None:
     await enqueue(store)
     await finish(store, await claim_one(store), Retry("later", delay=600.0))
