@@ -84,11 +84,10 @@ class WebhookClient:
     async def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """As CallbackClient.post. Once a status has come it counts, however the body ends."""
         try:
-            session = await self._open()
+            session = self._session or await self._open()
             async with session.post(self._settings.url, data=body, headers=headers, allow_redirects=False) as response:
                 octets = await _read(response)
-                text = self._settings.mask(octets.decode("utf-8", "replace"), whole=len(octets) < BODY_LIMIT)
-                return Answer(response.status, self._retry_after(response), one_line(text))
+                return Answer(response.status, self._retry_after(response), self._text(octets))
         except TimeoutError as cause:
             raise CallbackUnavailable("callback", f"no answer within {self._settings.timeout:g} s") from cause
         except (aiohttp.ClientError, OSError, ValueError) as cause:
@@ -121,7 +120,13 @@ class WebhookClient:
             return self._session
 
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
-        return parse_retry_after(response.headers.get("Retry-After", ""), self._wall_clock())
+        value = response.headers.get("Retry-After")
+        return None if value is None else parse_retry_after(value, self._wall_clock())
+
+    def _text(self, octets: bytes) -> str:
+        if not octets:  # as most answers are
+            return ""
+        return one_line(self._settings.mask(octets.decode("utf-8", "replace"), whole=len(octets) < BODY_LIMIT))
 
     def _describe(self, cause: Exception) -> str:
         """The failure in words; not aiohttp's own where they quote the URL, which may hold a token."""
@@ -140,6 +145,8 @@ class WebhookClient:
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     """The first octets of the body. What is longer, late or broken costs its connection, and nothing else."""
+    if response.content.at_eof():
+        return b""
     text = b""
     try:
         while len(text) < BODY_LIMIT and (piece := await response.content.read(BODY_LIMIT - len(text))):
