@@ -34,7 +34,7 @@ def build_body(code: str, reached_at: datetime, email_id: str, reason: str) -> b
     return orjson.dumps(
         {
             "code": code,
-            "reached_at": at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "reached_at": f"{at.replace(tzinfo=None).isoformat(timespec='seconds')}Z",
             "message_ids": [email_id],
             "reason": reason,
         }
