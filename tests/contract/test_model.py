@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from mailculator.lifecycle import INTAKE, Park
@@ -23,6 +24,8 @@ from tests.support.model_steps import Bench
 EXAMPLES = int(os.environ.get("MAILCULATOR_TEST_MODEL_EXAMPLES", "98"))
 """For each store, which makes two hundred of all where the environment asks for nothing else."""
 STEPS = int(os.environ.get("MAILCULATOR_TEST_MODEL_STEPS", "30"))
+SEED = os.environ.get("MAILCULATOR_TEST_MODEL_SEED")
+"""Of the choices; if none is asked for each run has its own, and in CI all have the same, as hypothesis has it."""
 FEWER_ON_DYNAMODB = 24
 """4 examples take moto about a minute: it answers one request after the other."""
 
@@ -49,19 +52,24 @@ def test_whatever_happens_a_store_does_what_the_model_says(harness: Harness, loo
         def __init__(self) -> None:
             super().__init__(bench)
 
+    chosen = int(SEED) if SEED else 0 if settings().derandomize else random.getrandbits(32)
     begun = time.monotonic()
-    run_state_machine_as_test(
-        MachineOnThisBench,
-        settings=settings(
-            max_examples=max(1, examples),
-            stateful_step_count=STEPS,
-            deadline=None,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    try:
+        run_state_machine_as_test(
+            seed(chosen)(MachineOnThisBench),
+            settings=settings(
+                max_examples=max(1, examples),
+                stateful_step_count=STEPS,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    except BaseException as failure:
+        failure.add_note(f"again: MAILCULATOR_TEST_MODEL_SEED={chosen}, with as many examples and steps")
+        raise
     figures = {"examples": max(1, examples), "steps of each, at the most": STEPS, "disagreements": 0}
-    Proof.of("model", harness.name, [], time.monotonic() - begun, figures).keep()
+    Proof.of("model", harness.name, [chosen], time.monotonic() - begun, figures).keep()
 
 
 # What it has found
