@@ -40,8 +40,11 @@ test-long: ## what takes minutes each: the cutover's rehearsal, an older consume
 	@$(BIN)/pytest -m long $(ARGS)
 
 # Large figures of what `make test` runs in small; each by itself, since each takes up to 40 minutes. What they find is
-# written down in data/chaos, and `make chaos-report` brings it into docs/reliability.md.
-CHAOS = @$(BOOTSTRAP) dev $(PROGRAMS) && MAILCULATOR_TEST_CHAOS_RECORDS=$(CURDIR)/data/chaos
+# written down in data/chaos; `make chaos-report` keeps it in docs/proof and brings it into docs/reliability.md.
+CHAOS = @$(BOOTSTRAP) dev $(PROGRAMS) && MAILCULATOR_TEST_CHAOS_RECORDS=$(CURDIR)/data/chaos \
+	MAILCULATOR_TEST_CHAOS_COMMIT="$$(git describe --always --dirty --exclude='*' 2>/dev/null)" \
+	MAILCULATOR_TEST_CHAOS_SIZE=$(SIZE)
+SIZE = full
 SIDE_BY_SIDE = $(BIN)/pytest -m "" -n 2 --dist load
 chaos-kills: ## kill -9 of random replicas under load: make chaos-kills ARGS="-k mysql"
 	$(CHAOS) MAILCULATOR_TEST_CHAOS_KILLS=1000 MAILCULATOR_TEST_CHAOS_MAILS=20000 \
@@ -69,6 +72,7 @@ chaos-disk: ## the journal's disk full or failing, at each operation of a mail's
 chaos-clocks: ## clocks off by up to a day, jumps, time zones, nights that change the time
 	$(CHAOS) MAILCULATOR_TEST_CHAOS_CLOCKS=40 $(BIN)/pytest -m "" tests/chaos/test_chaos_clocks.py $(ARGS)
 
+chaos-model: SIZE = $(if $(filter 0,$(shell test $(or $(EXAMPLES),2000) -ge 2000; echo $$?)),full,small)
 chaos-model: ## the model of the queue against every store: make chaos-model EXAMPLES=20000 takes hours
 	$(CHAOS) MAILCULATOR_TEST_MODEL_EXAMPLES=$(or $(EXAMPLES),2000) MAILCULATOR_TEST_MODEL_STEPS=60 \
 		$(SIDE_BY_SIDE) tests/contract/test_model.py -k whatever $(ARGS)
@@ -86,7 +90,7 @@ chaos-soak: ## an hour, with a fault each minute
 chaos: chaos-kills chaos-freezes chaos-drains chaos-syscalls chaos-faults chaos-server chaos-disk chaos-clocks \
 	chaos-model chaos-simulation chaos-fuzz chaos-soak ## all of them, one after the other: eight hours
 
-chaos-report: ## the last runs, into docs/reliability.md
+chaos-report: ## the runs that count, into docs/proof and docs/reliability.md
 	@$(BOOTSTRAP) dev
 	$(BIN)/python -m tests.chaos.report data/chaos
 

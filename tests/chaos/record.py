@@ -7,7 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -16,7 +16,22 @@ from benchmarks.report import machine
 
 RECORDS = "MAILCULATOR_TEST_CHAOS_RECORDS"
 """Directory that the records go to; none are written when it is not set."""
+SIZE = "MAILCULATOR_TEST_CHAOS_SIZE"
+"""Set to full by the targets of make that ask for large figures."""
+COMMIT = "MAILCULATOR_TEST_CHAOS_COMMIT"
+"""Short hash of the tree as the run began, with -dirty where it had been changed."""
+FULL, SMALL = "full", "small"
 _UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
+
+
+def asked_size(*, whole: bool = True) -> str:
+    """How large the run is: what make asked for, and small where it left out some of it, or nobody asked."""
+    return FULL if whole and os.environ.get(SIZE) == FULL else SMALL
+
+
+def tree() -> str:
+    """What was run; empty where make did not say."""
+    return os.environ.get(COMMIT, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +49,8 @@ class Record:
         refused_writes: claims that frozen processes were told they had lost.
         rescue: seconds from a blow to the rescue of the last of what was held; p50 and p99, None without any.
         recovery: seconds from a blow to the last of its mails being worked on again; likewise.
+        commit: of the tree that was run; empty if unknown.
+        size: full or small.
     """
 
     what: str
@@ -60,10 +77,17 @@ class Record:
     rescue_p99: float | None
     recovery_p50: float | None
     recovery_p99: float | None
+    commit: str = field(default_factory=tree)
+    size: str = field(default_factory=asked_size)
+
+    @property
+    def name(self) -> str:
+        """Of the row that it fills, fit for a file."""
+        return _fit(f"{self.what}-{self.store}")
 
     def keep(self) -> None:
         """Write it where the environment says, if it says so."""
-        _keep(f"{self.what}-{self.store}", self.date, asdict(self))
+        _keep(self.name, self.date, asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +100,8 @@ class Proof:
         date: ISO 8601, UTC, when it ended.
         seconds: it took in all.
         figures: what came of it, in the order and by the names in which people read them.
+        commit: of the tree that was run; empty if unknown.
+        size: full or small.
     """
 
     what: str
@@ -85,24 +111,43 @@ class Proof:
     machine: str
     seconds: float
     figures: dict[str, int | float | str]
+    commit: str = field(default_factory=tree)
+    size: str = field(default_factory=asked_size)
 
     @classmethod
     def of(
-        cls, what: str, on: str, seeds: Sequence[int], seconds: float, figures: Mapping[str, int | float | str]
+        cls,
+        what: str,
+        on: str,
+        seeds: Sequence[int],
+        seconds: float,
+        figures: Mapping[str, int | float | str],
+        *,
+        whole: bool = True,
     ) -> Self:
-        """One that ends now."""
+        """One that ends now; not whole where it did only some of what was asked for."""
         date = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(what, on, date, tuple(seeds), machine(when="at its end"), round(seconds, 1), dict(figures))
+        when, size = machine(when="at its end"), asked_size(whole=whole)
+        return cls(what, on, date, tuple(seeds), when, round(seconds, 1), dict(figures), size=size)
+
+    @property
+    def name(self) -> str:
+        """Of the row that it fills, fit for a file."""
+        return _fit(f"{self.what}-{self.on}")
 
     def keep(self) -> None:
         """Write it where the environment says, if it says so."""
-        _keep(f"{self.what}-{self.on}", self.date, asdict(self))
+        _keep(self.name, self.date, asdict(self))
+
+
+def _fit(name: str) -> str:
+    return _UNFIT.sub("-", name)
 
 
 def _keep(name: str, date: str, values: dict[str, object]) -> None:
     if folder := os.environ.get(RECORDS):
         Path(folder).mkdir(parents=True, exist_ok=True)
-        file = Path(folder, f"{_UNFIT.sub('-', name)}-{date.replace(':', '')}.json")
+        file = Path(folder, f"{name}-{date.replace(':', '')}.json")
         file.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 

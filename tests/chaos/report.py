@@ -1,19 +1,23 @@
 """The figures of docs/reliability.md, from the records of runs: `python -m tests.chaos.report DIR`.
 
-Of several runs of one kind on one store, or one other part, the newest counts.
+The records stay on the machine of the run. The one that counts for each kind on one store, or one other part, is
+copied to docs/proof, which is all that the page is made of: a full run before a small one, and of equals the newest.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 
-from tests.chaos.record import Proof, Record
+from tests.chaos.record import FULL, SMALL, Proof, Record
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
+PROOF = ROOT / "docs" / "proof"
 BEGIN, END = "<!-- chaos -->", "<!-- /chaos -->"
 _ORDER = ("kills", "freezes", "drains")
 _STORES = {"mysql": "MariaDB", "sqlite": "SQLite", "dynamodb": "DynamoDB (moto)"}
@@ -44,26 +48,46 @@ def load(folder: Path) -> tuple[list[Record], list[Proof]]:
     """Everything in a directory. Errors: TypeError or ValueError when a file is none of ours."""
     records, proofs = [], []
     for path in sorted(folder.glob("*.json")):
-        values = json.loads(path.read_text(encoding="utf-8"))
-        values["seeds"] = tuple(values["seeds"])
-        if "figures" in values:
-            proofs.append(Proof(**values))
+        one = read(path)
+        if isinstance(one, Proof):
+            proofs.append(one)
         else:
-            records.append(Record(**values))
+            records.append(one)
     return records, proofs
 
 
+def read(path: Path) -> Record | Proof:
+    """One record; what an older one does not say of its tree and size is unknown and small. Errors: those of load."""
+    values = {"commit": "", "size": SMALL} | json.loads(path.read_text(encoding="utf-8"))
+    values["seeds"] = tuple(values["seeds"])
+    return Proof(**values) if "figures" in values else Record(**values)
+
+
+def take_in(folder: Path, proof: Path) -> None:
+    """Copy what counts for more than what is kept of the same row, and leave the rest. Errors: those of load."""
+    proof.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.glob("*.json")):
+        one = read(path)
+        kept = proof / f"{one.name}.json"
+        if not kept.exists() or _weight(one) > _weight(read(kept)):
+            shutil.copyfile(path, kept)
+
+
+def _weight(one: Record | Proof) -> tuple[bool, datetime]:
+    return one.size == FULL, datetime.fromisoformat(one.date)
+
+
 def newest(records: Iterable[Record]) -> list[Record]:
-    """The last run of each kind on each store, in the order of the page."""
+    """The run of each kind on each store that counts, in the order of the page."""
     found: dict[tuple[str, str], Record] = {}
-    for record in sorted(records, key=lambda one: one.date):
+    for record in sorted(records, key=_weight):
         found[record.what, record.store] = record
     return sorted(found.values(), key=lambda one: (_ORDER.index(one.what), list(_STORES).index(one.store)))
 
 
 def newest_proofs(proofs: Iterable[Proof]) -> list[Proof]:
-    """The last run of each other kind on each part, by name."""
-    found = {(proof.what, proof.on): proof for proof in sorted(proofs, key=lambda one: one.date)}
+    """The run of each other kind on each part that counts, by name."""
+    found = {(proof.what, proof.on): proof for proof in sorted(proofs, key=_weight)}
     return [found[key] for key in sorted(found)]
 
 
@@ -111,9 +135,8 @@ def _seconds(p50: float | None, p99: float | None) -> str:
 
 
 def _origin(one: Record) -> str:
-    seeds = ", ".join(map(str, one.seeds))
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in one.mails.items())
-    return f"- {one.what}, {_STORES[one.store]}: seed {seeds}; {one.seconds / 60:.1f} minutes; {kinds}. {one.machine}"
+    return f"- {one.what}, {_STORES[one.store]}: {_run(one)}; {kinds}. {one.machine}"
 
 
 def _figures(one: Proof) -> str:
@@ -123,13 +146,19 @@ def _figures(one: Proof) -> str:
 
 
 def _proof_origin(one: Proof) -> str:
+    return f"- {one.what}, {one.on}: {_run(one)}. {one.machine}"
+
+
+def _run(one: Record | Proof) -> str:
+    commit = f", commit {one.commit}" if one.commit else ""
     seeds = f"seed {', '.join(map(str, one.seeds))}; " if one.seeds else ""
-    return f"- {one.what}, {one.on}: {seeds}{one.seconds / 60:.1f} minutes. {one.machine}"
+    return f"{one.size} run of {one.date[:10]}{commit}; {seeds}{one.seconds / 60:.1f} minutes"
 
 
-def main(folder: Path, page: Path = PAGE) -> None:
-    """Put the newest records of a directory on the page."""
-    records, proofs = load(folder)
+def main(folder: Path, page: Path = PAGE, proof: Path = PROOF) -> None:
+    """Keep what counts of a directory, which need not exist, and put all that is kept on the page."""
+    take_in(folder, proof)
+    records, proofs = load(proof)
     parts = [table(newest(records))] if records else []
     parts += [other_table(newest_proofs(proofs))] if proofs else []
     put(page, "\n\n".join(parts))

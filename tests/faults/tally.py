@@ -38,7 +38,8 @@ class Tally:
         """Write down what there is, where the environment says."""
         if self.outcomes:
             seconds = time.monotonic() - self.begun
-            Proof.of("faults", _ON[self.dependency], [self.seed], seconds, self.figures()).keep()
+            whole = {one.cell for one in self.outcomes} >= set(chosen(self.dependency))
+            Proof.of("faults", _ON[self.dependency], [self.seed], seconds, self.figures(), whole=whole).keep()
 
     def figures(self) -> dict[str, int | float | str]:
         """By the names in which people read them."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tests.chaos import report
-from tests.chaos.record import RECORDS, Proof, Record, percentile
+from tests.chaos.record import COMMIT, FULL, RECORDS, SIZE, SMALL, Proof, Record, percentile
 
 RECORD = Record(
     what="kills",
@@ -34,6 +36,8 @@ RECORD = Record(
     rescue_p99=5.5,
     recovery_p50=5.04,
     recovery_p99=9.96,
+    commit="",
+    size=SMALL,
 )
 
 
@@ -64,7 +68,7 @@ def test_the_table_stands_between_the_marks_and_nothing_else_is_touched(tmp_path
     page.write_text("above\n<!-- chaos -->\nold\n<!-- /chaos -->\nbelow\n", encoding="utf-8")
     folder = tmp_path / "records"
     folder.mkdir()
-    report.main(folder, page)
+    report.main(folder, page, tmp_path / "proof")
     report.put(page, report.table([RECORD, UNTROUBLED]))
     text = page.read_text(encoding="utf-8")
     assert text.startswith("above\n<!-- chaos -->\n| run |")
@@ -75,7 +79,10 @@ def test_the_table_stands_between_the_marks_and_nothing_else_is_touched(tmp_path
         in text
     )
     assert "| kills | SQLite | 3 | 30, 25 | 1,360 | 0 | 0 | 0 | 0 | 2 | 0 | 0 | 0 | – | – |" in text
-    assert "- kills, MariaDB: seed 7; 1.5 minutes; 30 invalid, 1,330 valid. 2026-11-20, 2 cores." in text
+    assert (
+        "- kills, MariaDB: small run of 2026-11-20; seed 7; 1.5 minutes; 30 invalid, 1,330 valid. 2026-11-20, 2 cores."
+        in text
+    )
 
 
 def test_a_page_without_marks_is_refused(tmp_path: Path) -> None:
@@ -96,19 +103,77 @@ def test_no_percentile_of_nothing() -> None:
 
 def test_other_runs_stand_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RECORDS, str(tmp_path))
+    monkeypatch.delenv(SIZE, raising=False)
+    monkeypatch.delenv(COMMIT, raising=False)
     page = tmp_path / "page.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     proof = Proof.of("faults", "MariaDB / blackhole", (3,), 60.0, {"cells": 12, "lost": 0, "recovered after": "4.1 s"})
     RECORD.keep()
     proof.keep()
     assert report.load(tmp_path) == ([RECORD], [proof])
-    report.main(tmp_path, page)
+    report.main(tmp_path, page, tmp_path / "proof")
     text = page.read_text()
     assert "| faults | MariaDB / blackhole | cells 12, lost 0, recovered after 4.1 s |" in text
-    assert "- faults, MariaDB / blackhole: seed 3; 1.0 minutes. " in text
+    assert f"- faults, MariaDB / blackhole: small run of {proof.date[:10]}; seed 3; 1.0 minutes. " in text
     assert text.index("| kills |") < text.index("| faults |") < text.index(report.END)
 
 
 def test_of_several_other_runs_the_newest_counts() -> None:
     runs = [Proof("fuzz", "payloads", f"2026-11-{day}T10:00:00+00:00", (day,), "", 1.0, {}) for day in (20, 19)]
     assert report.newest_proofs(runs) == [runs[0]]
+
+
+def run(day: int, size: str) -> Proof:
+    return Proof("fuzz", "payloads / all", f"2026-11-{day}T10:00:00+00:00", (day,), "", 1.0, {}, "0123abc", size)
+
+
+@pytest.mark.parametrize(
+    ("kept", "came", "stays"),
+    [
+        (run(19, SMALL), run(20, SMALL), False),
+        (run(20, SMALL), run(19, SMALL), True),
+        (run(19, FULL), run(20, FULL), False),
+        (run(20, FULL), run(19, FULL), True),
+        (run(19, FULL), run(20, SMALL), True),
+        (run(20, SMALL), run(19, FULL), False),
+    ],
+)
+def test_a_full_run_outweighs_a_small_one_and_then_the_newest_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: Proof, came: Proof, stays: bool
+) -> None:
+    proof = tmp_path / "proof"
+    for name, one in ("first", kept), ("second", came):
+        monkeypatch.setenv(RECORDS, str(tmp_path / name))
+        one.keep()
+        report.take_in(tmp_path / name, proof)
+    assert [path.name for path in proof.iterdir()] == ["fuzz-payloads-all.json"]
+    assert report.load(proof) == ([], [kept if stays else came])
+    assert report.newest_proofs([kept, came]) == [kept if stays else came]
+
+
+def test_the_page_is_made_of_what_is_kept_though_this_machine_has_run_nothing(tmp_path: Path) -> None:
+    page, proof = tmp_path / "page.md", tmp_path / "proof"
+    page.write_text(f"{report.BEGIN}{report.END}", encoding="utf-8")
+    proof.mkdir()
+    (proof / "fuzz-payloads.json").write_text(json.dumps(asdict(run(20, FULL))), encoding="utf-8")
+    report.main(tmp_path / "none", page, proof)
+    assert "- fuzz, payloads / all: full run of 2026-11-20, commit 0123abc; seed 20; 0.0 minutes." in page.read_text()
+
+
+def test_an_older_record_says_nothing_of_its_tree_whatever_is_run_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(COMMIT, "0123abc")
+    monkeypatch.setenv(SIZE, FULL)
+    values = {name: value for name, value in asdict(RECORD).items() if name not in {"commit", "size"}}
+    (tmp_path / "old.json").write_text(json.dumps(values), encoding="utf-8")
+    assert report.load(tmp_path) == ([RECORD], [])
+
+
+def test_a_run_says_what_was_run_and_is_full_only_where_all_of_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(COMMIT, "0123abc-dirty")
+    monkeypatch.setenv(SIZE, FULL)
+    whole, part = (Proof.of("faults", "MariaDB", (3,), 60.0, {}, whole=whole) for whole in (True, False))
+    assert (whole.commit, whole.size, part.size) == ("0123abc-dirty", FULL, SMALL)
+    monkeypatch.delenv(SIZE)
+    assert Proof.of("faults", "MariaDB", (3,), 60.0, {}).size == SMALL
