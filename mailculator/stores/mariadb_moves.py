@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from mailculator.stores.mariadb_claims import forget_tries, microseconds
 from mailculator.stores.mariadb_errors import RowRefused
 from mailculator.stores.mariadb_overdue import lock_expired
 from mailculator.stores.mariadb_pool import Session
-from mailculator.stores.mariadb_rows import Held, Line, chunks, lock, look, per_row, plain, text, write_history
+from mailculator.stores.mariadb_rows import FEW, Held, Line, chunks, lock, look, per_row, plain, text, write_history
 
 _UPDATE = (
     "UPDATE emails SET {} WHERE id IN %s AND status = %s AND version = {version}"
@@ -32,7 +32,7 @@ Names = Callable[[Email], str]
 """What a rescue puts into a row in the place of its token."""
 
 _VARIED = 100
-"""Rows in a statement that gives each its own values: the server looks every one up in the list, row by row."""
+"""Rows in a statement that gives many of them values of their own: for every row the server goes through the list."""
 
 
 class _Shape(NamedTuple):
@@ -131,7 +131,7 @@ async def _write(session: Session, moves: Sequence[Move], names: Names | None) -
 
 
 async def _update(session: Session, shape: _Shape, moves: Sequence[Move], names: Names | None = None) -> None:
-    for chunk in chunks(moves, _VARIED):
+    for chunk in _pieces(moves, named=names is not None):
         ids = [move.email.id for move in chunk]
         values = _values(shape, ids, chunk)
         if names is not None:
@@ -146,6 +146,23 @@ async def _update(session: Session, shape: _Shape, moves: Sequence[Move], names:
         )
         if result.affected != len(ids):
             raise RowRefused("mysql", "record", f"{len(ids) - result.affected} rows changed under their locks")
+
+
+def _pieces(moves: Sequence[Move], *, named: bool) -> Iterator[Sequence[Move]]:
+    """As many moves to a statement as their values allow.
+
+    Arguments:
+        named: each row gets a name of its own.
+    """
+    for chunk in chunks(moves):
+        few = not named and all(len(set(column)) <= FEW for column in zip(*map(_varying, chunk), strict=True))
+        yield from (chunk,) if few else chunks(chunk, _VARIED)
+
+
+def _varying(move: Move) -> tuple[object, ...]:
+    """What may differ between moves of one shape."""
+    email = move.email
+    return email.version, email.claim_token, move.reason, move.error, move.domain, move.delay, move.crashes
 
 
 def _values(shape: _Shape, ids: Sequence[str], moves: Sequence[Move]) -> _Assignments:

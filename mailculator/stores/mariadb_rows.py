@@ -19,6 +19,9 @@ T = TypeVar("T")
 CHUNK = 500
 """Rows in one statement: with the longest reasons far below the smallest max_allowed_packet in use (16 MB)."""
 
+FEW = 10
+"""Different values that are looked up by value: the server searches a list of ids by halves, and one value by one."""
+
 TEXT_LIMIT = 4000
 """Characters of a free text that are kept; a TEXT column holds 16,383 of any kind."""
 
@@ -103,9 +106,17 @@ def maybe_utc(value: Any) -> datetime | None:
 
 def per_row(ids: Sequence[str], values: Sequence[object]) -> tuple[str, list[object]]:
     """An expression that gives each row its value, with its parameters: plain when all rows have the same."""
-    if len(set(values)) == 1:
+    distinct = set(values)
+    if len(distinct) == 1:
         return "%s", [values[0]]
     parameters: list[object] = []
+    if len(distinct) <= FEW:
+        sharers: dict[object, list[str]] = {}
+        for email_id, value in zip(ids, values, strict=True):
+            sharers.setdefault(value, []).append(email_id)
+        for value, those in sharers.items():
+            parameters += (those, value)
+        return "(CASE" + " WHEN id IN %s THEN %s" * len(sharers) + " END)", parameters
     for email_id, value in zip(ids, values, strict=True):
         parameters += (email_id, value)
     return "(CASE id" + " WHEN %s THEN %s" * len(ids) + " END)", parameters

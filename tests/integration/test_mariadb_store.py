@@ -27,6 +27,7 @@ from mailculator.stores.mariadb import MariadbStore, endpoint, open_store
 from mailculator.stores.mariadb_connection import Connection, connect
 from mailculator.stores.mariadb_errors import Lost, RowRefused
 from mailculator.stores.mariadb_pool import Pool, Session
+from mailculator.stores.mariadb_rows import FEW
 from tests.contract.steps import rescue
 from tests.support import mariadb
 from tests.support.dropping_proxy import DroppingProxy
@@ -205,6 +206,34 @@ async def test_g1_the_statement_itself_refuses_a_stale_claim(store: MariadbStore
     row = await store.get(email.id)
     assert row is not None
     assert row.status is Status.INTAKING
+
+
+@pytest.mark.parametrize("claims", [2, FEW + 1])
+async def test_g1_a_statement_for_several_claims_refuses_a_row_of_anothers(store: MariadbStore, claims: int) -> None:
+    await enqueue(store, claims)
+    emails = [(await store.claim(INTAKE, 1, lease=60, holder="me"))[0] for _ in range(claims)]
+    moves = [lifecycle.move(email, lifecycle.Prepared("example.com")) for email in emails]
+    swapped = dataclasses.replace(emails[0], claim_token=emails[1].claim_token)
+    moves[0] = dataclasses.replace(moves[0], email=swapped)
+
+    async def write(session: Session) -> None:
+        await mariadb_moves._update(session, mariadb_moves._shape(moves[0]), moves)
+
+    with pytest.raises(RowRefused, match="1 rows changed"):
+        await store._pool.run("record", write)
+
+
+@pytest.mark.parametrize(("claims", "domains"), [(3, 2), (3, 300), (FEW + 5, 1), (FEW + 5, 300)])
+async def test_each_row_of_a_mixed_group_gets_its_own_values(store: MariadbStore, claims: int, domains: int) -> None:
+    ids = await enqueue(store, 300)
+    emails = [
+        email for _ in range(claims) for email in await store.claim(INTAKE, -(-300 // claims), lease=60, holder="me")
+    ]
+    wanted = {email_id: f"{number % domains}.example" for number, email_id in enumerate(ids)}
+    moves = [lifecycle.move(email, lifecycle.Prepared(wanted[email.id])) for email in emails]
+    assert await store.record(moves) == [Recorded.DONE] * 300
+    rows = await store.page(Status.READY, limit=300)
+    assert {row.id: row.recipient_domain for row in rows} == wanted
 
 
 # Somebody else's locks

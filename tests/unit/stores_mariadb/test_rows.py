@@ -16,11 +16,18 @@ def test_one_value_for_all_rows_is_a_plain_parameter() -> None:
     assert mariadb_rows.per_row(["a", "b"], [7, 7]) == ("%s", [7])
 
 
-def test_values_that_differ_are_looked_up_by_id() -> None:
-    assert mariadb_rows.per_row(["a", "b"], [7, 8]) == (
-        "(CASE id WHEN %s THEN %s WHEN %s THEN %s END)",
-        ["a", 7, "b", 8],
+def test_a_few_values_name_the_rows_that_share_them() -> None:
+    assert mariadb_rows.per_row(["a", "b", "c"], [7, 8, 7]) == (
+        "(CASE WHEN id IN %s THEN %s WHEN id IN %s THEN %s END)",
+        [["a", "c"], 7, ["b"], 8],
     )
+
+
+def test_many_values_are_looked_up_by_id() -> None:
+    many = range(mariadb_rows.FEW + 1)
+    expression, parameters = mariadb_rows.per_row([f"id-{number}" for number in many], list(many))
+    assert expression == "(CASE id" + " WHEN %s THEN %s" * len(many) + " END)"
+    assert parameters == [part for number in many for part in (f"id-{number}", number)]
 
 
 def test_text_without_a_place_in_utf_8_is_still_written() -> None:
