@@ -169,7 +169,7 @@ class Connection:
         Errors: those of mariadb_errors, and StoreRejected.
         """
         if parameters:
-            sql %= tuple(self._driver.escape(value) for value in parameters)
+            sql %= tuple(self.literal(value) for value in parameters)
         store = self._endpoint.store
         try:
             async with asyncio.timeout(min(left, self._endpoint.timeout)):
@@ -178,6 +178,10 @@ class Connection:
             raise Lost(store, op, f"no answer within {self._endpoint.timeout:g} s") from error
         except (MySQLError, OSError) as error:
             raise translate(error, store, op) from error
+
+    def literal(self, value: object) -> str:
+        """A parameter as it stands in a statement, for those that are put together from a few that recur."""
+        return str(self._driver.escape(value))
 
     def close(self) -> None:
         """Drop it at once; the server rolls back what was not committed."""

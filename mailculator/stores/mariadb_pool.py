@@ -52,6 +52,10 @@ class Session:
         """Run one statement; `%s` marks a parameter, and a sequence is one: `IN %s`. Errors: as Connection.execute."""
         return await self._connection.execute(self._op, sql, parameters, left=self._left(self._op))
 
+    def literal(self, value: object) -> str:
+        """As Connection.literal. A statement with literals is executed without parameters."""
+        return self._connection.literal(value)
+
 
 class Pool:
     """Up to `size` connections, opened when they are needed.

@@ -147,11 +147,20 @@ async def _read(session: Session, sql: str, ids: Sequence[str]) -> dict[str, Hel
 async def write_history(session: Session, lines: Sequence[Line]) -> None:
     """Insert history rows, many in a statement. DuplicateRow when a version is there already."""
     for chunk in chunks(lines):
-        parameters: list[object] = []
+        # What many lines say alike is escaped once.
+        told: dict[tuple[Status, str | None, int | None], str] = {}
+        rows: list[str] = []
         for line in chunk:
-            parameters += (line.email_id, line.status, text(line.reason), line.version)
-        places = ", ".join(["(%s, %s, %s, %s, NOW(6))"] * len(chunk))
-        await session.execute(f"{_INSERT_HISTORY} {places}", parameters)
+            what = line.status, line.reason, line.version
+            rest = told.get(what)
+            if rest is None:
+                rest = told[what] = _told(session, line)
+            rows.append(f"({session.literal(line.email_id)}, {rest}, NOW(6))")
+        await session.execute(f"{_INSERT_HISTORY} {', '.join(rows)}")
+
+
+def _told(session: Session, line: Line) -> str:
+    return ", ".join(map(session.literal, (line.status, text(line.reason), line.version)))
 
 
 async def on_record(session: Session, versions: Mapping[str, int]) -> frozenset[str]:
