@@ -7,12 +7,12 @@ put together here.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from mailculator.model import Email, HistoryEntry, Row, Status
 from mailculator.stores.mariadb_pool import Session
+from mailculator.values import value
 
 T = TypeVar("T")
 
@@ -36,6 +36,9 @@ is for the moves of those who hold such a row already."""
 # row has no status that we know, and is nobody's here.
 _OURS = "status IN ({})".format(", ".join(f"'{status}'" for status in Status))
 
+# The enumeration itself takes longer to find a member.
+_STATUS: Mapping[str, Status] = {status.value: status for status in Status}
+
 SELECT_ROWS = (
     "SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain, attempts,"  # noqa: S608
     " generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at,"
@@ -54,7 +57,7 @@ _INSERT_HISTORY = "INSERT INTO email_status_history (email_id, status, reason, v
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Held:
     """What a locked row says of its claim."""
 
@@ -68,7 +71,7 @@ class Held:
         return self.status == email.status and self.version == email.version and self.claim_token == email.claim_token
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Line:
     """One history row to be. `version` None makes it a note."""
 
@@ -140,7 +143,7 @@ async def _read(session: Session, sql: str, ids: Sequence[str]) -> dict[str, Hel
     found: dict[str, Held] = {}
     for chunk in chunks(sorted(set(ids))):
         for email_id, status, version, token in (await session.execute(sql, (chunk,))).rows:
-            found[email_id] = Held(email_id, Status(status), version, token)
+            found[email_id] = Held(email_id, _STATUS[status], version, token)
     return found
 
 
