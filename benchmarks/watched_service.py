@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mailculator import config, log
 from mailculator.app import Service
-from mailculator.cli.service import heed_signals
+from mailculator.cli.service import fast_loop, heed_signals
 from mailculator.pipelines.leases import Keeper
 
 TICK = 0.002
@@ -106,7 +106,8 @@ async def serve(found: dict[str, list[float]]) -> int:
 
 def main() -> None:
     found: dict[str, list[float]] = {}
-    code = asyncio.run(serve(found))
+    with asyncio.Runner(loop_factory=fast_loop()) as runner:
+        code = runner.run(serve(found))
     Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
     sys.stdout.flush()
     os._exit(code)  # as the service ends: no thread keeps it
