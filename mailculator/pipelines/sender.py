@@ -32,7 +32,7 @@ from mailculator.pipelines import files
 from mailculator.pipelines.attempt import Attempt
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
-from mailculator.pipelines.streamed import ROOM, Streamed
+from mailculator.pipelines.feed import ROOM, Feed
 from mailculator.pipelines.threads import Threads
 from mailculator.pipelines.unknown import Policy, decide, remember
 from mailculator.retry import spread
@@ -229,7 +229,7 @@ class Sender:
         """For one send: what is streamed is read anew by each."""
         if isinstance(outgoing.content, bytes):
             return outgoing.content
-        return Streamed(
+        return Feed(
             outgoing.content,
             self._threads,
             eight_bit=outgoing.envelope.smtputf8,

@@ -13,7 +13,7 @@ ROOM = 1_572_864
 """Octets that a streamed message takes beside its texts: a piece of an attachment, encoded, checked and on its way."""
 
 
-class Streamed:
+class Feed:
     """A transport.base.StreamedMessage, for one send.
 
     Arguments:
