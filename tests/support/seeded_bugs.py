@@ -71,8 +71,8 @@ BUGS = (
     Bug(
         "a failing QUIT fails the mail",
         "transport/smtp.py",
-        "            return settle(reply)\n",
-        '            await session._wire.exchange(b"QUIT", 1.0)\n            return settle(reply)\n',
+        "            return settle(reply, text)\n",
+        '            await session._wire.exchange(b"QUIT", 1.0)\n            return settle(reply, text)\n',
         "tests/integration/test_smtp_connections.py::test_g4_a_failing_quit_changes_no_outcome[reset]",
     ),
     Bug(
@@ -122,14 +122,14 @@ BUGS = (
     Bug(
         "a connection is used again after a send was cancelled",
         "transport/smtp_judgement.py",
-        "    except BaseException:\n        wire.abort()\n        raise\n",
-        "    except BaseException:\n        wire._owed = 0\n        raise\n",
+        "(RelayDeferred, RelayRefused)) or error.code == 421:\n            self._wire.abort()\n",
+        "(RelayDeferred, RelayRefused)) or error.code == 421:\n            self._wire._owed = 0\n",
         "tests/integration/test_smtp_connections.py::test_a_cancelled_send_leaves_no_reply_for_the_next_mail",
         more=(
             (
                 "transport/smtp.py",
-                "        except BaseException:\n            session.abort()\n            raise\n",
-                "        except BaseException:\n            self._give_back(session)\n            raise\n",
+                "        else:\n            session.abort()\n",
+                "        else:\n            self._give_back(session)\n",
             ),
         ),
     ),
