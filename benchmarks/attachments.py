@@ -198,13 +198,7 @@ def main() -> int:
     where = report.machine(f"{options.mails} mails at once, each with {options.size / 1e6:g} MB")
     seen = asyncio.run(run(options.store or ["sqlite", "mariadb"], options.mails, options.size))
     text = f"{where}\n\n{table(seen)}"
-    print(text)
-    if not options.check:
-        report.write(MARK, text)
-        return 0
-    wrong = failures(seen)
-    print(*wrong, sep="\n", file=sys.stderr)
-    return int(bool(wrong))
+    return report.conclude(MARK, text, failures(seen), check=options.check)
 
 
 if __name__ == "__main__":

@@ -277,13 +277,7 @@ def main() -> int:
     base, services, yardstick = asyncio.run(run(options.rounds, options.emails))
     busy = f"`sum(range(1_000_000))` took {yardstick:.0f} ms of CPU meanwhile."
     text = f"{where} {busy} {settings()}\n\n{table(base, services)}"
-    print(text)
-    if not options.check:
-        report.write(MARK, text)
-        return 0
-    wrong = failures(base, services)
-    print(*wrong, sep="\n", file=sys.stderr)
-    return int(bool(wrong))
+    return report.conclude(MARK, text, failures(base, services), check=options.check)
 
 
 if __name__ == "__main__":

@@ -254,13 +254,7 @@ def main() -> int:
     where = report.machine(f"{options.rounds} rounds of {options.emails:,} emails each, in turn")
     measured = asyncio.run(run(names, options.rounds, options.emails))
     text = f"{where} {settings()}\n\n{table(measured)}"
-    print(text)
-    if not options.check:
-        report.write(MARK, text)
-        return 0
-    wrong = failures(measured)
-    print(*wrong, sep="\n", file=sys.stderr)
-    return int(bool(wrong))
+    return report.conclude(MARK, text, failures(measured), check=options.check)
 
 
 if __name__ == "__main__":

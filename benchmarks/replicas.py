@@ -245,13 +245,7 @@ def main() -> int:
     where = report.machine(f"{options.rounds} rounds of {options.emails:,} emails each, in turn")
     rounds = asyncio.run(run(COUNTS, options.rounds, options.emails))
     text = f"{where}\n\n{table(rounds)}"
-    print(text)
-    if not options.check:
-        report.write(MARK, text)
-        return 0
-    wrong = failures(rounds)
-    print(*wrong, sep="\n", file=sys.stderr)
-    return int(bool(wrong))
+    return report.conclude(MARK, text, failures(rounds), check=options.check)
 
 
 if __name__ == "__main__":

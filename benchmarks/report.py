@@ -6,7 +6,9 @@ import os
 import platform
 import re
 import statistics
+import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,3 +56,18 @@ def write(name: str, text: str) -> None:
     if not found or not closed:
         raise SystemExit(f"{REPORT} lacks {begin} … {end}")
     REPORT.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def conclude(name: str, text: str, wrong: Sequence[str], *, check: bool) -> int:
+    """Print what was measured, and write it down; or, to check, say what is wrong with it. Returns the exit code.
+
+    Arguments:
+        name: of the marks.
+        wrong: figures that are off, in words.
+    """
+    print(text)
+    if not check:
+        write(name, text)
+        return 0
+    print(*wrong, sep="\n", file=sys.stderr)
+    return int(bool(wrong))
