@@ -51,6 +51,7 @@ STAGE_BY_WAITING: Mapping[Status, Stage] = MappingProxyType({stage.waiting: stag
 
 WAITING = frozenset(STAGE_BY_WAITING)
 WORKING = frozenset(STAGE_BY_WORKING)
+UNSENT = frozenset({Status.ACCEPTED, Status.INTAKING, Status.READY, Status.PROCESSING})
 TERMINAL = frozenset({Status.INVALID, Status.SENT_ACKNOWLEDGED, Status.FAILED_ACKNOWLEDGED})
 
 MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
@@ -268,6 +269,17 @@ def _step_back(stage: Stage, email: Email, outcome: Back) -> Move:
         case Rescued(note=note, crashed=crashed, error=error):
             crashes = email.crashes + 1 if crashed else None
             return Move(email, back, clean(note), error=None if error is None else clean(error), crashes=crashes)
+
+
+def withdrawn(email: Email) -> Failed | None:
+    """Why an email is not to be sent any more, whatever stands in it; None where it is."""
+    if email.expired:
+        return Failed("expired")
+    if email.cancelled is None:
+        return None
+    # Whoever cancels mail that the relay may have must not hide that it may.
+    before = f"{email.last_error}; then " if says_unknown(email.last_error) else ""
+    return Failed(f"{before}cancelled: {email.cancelled}")
 
 
 def says_unknown(reason: str | None) -> bool:

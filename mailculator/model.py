@@ -68,6 +68,7 @@ class Email:
         lease: how long the claim holds; None only where no runner is involved (tests).
         duplicate_in: another store that has the same id to send; this copy must not be sent.
         crashes: how many times in a row the process that worked on it died of it, at this stage.
+        cancelled: why an operator does not want it sent; None where nobody said so.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Email:
     lease: Lease | None = field(default=None, compare=False, repr=False)
     duplicate_in: str | None = None
     crashes: int = 0
+    cancelled: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class Row:
     lease_until: datetime | None
     reached_at: datetime | None
     crashes: int = 0
+    cancelled: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,8 +86,8 @@ class Intake:
 
     async def handle(self, email: Email) -> Outcome:
         """Check one email's payload and attachments."""
-        if email.expired:
-            return Failed("expired")
+        if (ending := lifecycle.withdrawn(email)) is not None:
+            return ending
         if not email.payload_file_path:
             return Park("row_corrupt: an ACCEPTED email needs a payload_file_path")
         path = email.payload_file_path

@@ -125,8 +125,8 @@ class Sender:
         """Send one email, or say why not."""
         if email.duplicate_in is not None:
             return Invalid(f"duplicate: in {email.duplicate_in}")
-        if email.expired:
-            return Failed("expired")
+        if (ending := lifecycle.withdrawn(email)) is not None:
+            return ending
         if not (email.payload_file_path or email.eml_file_path):
             return Park("row_corrupt: a READY email needs a payload_file_path or an eml_file_path")
         return await self._share.guard(lambda: self._send(email))

@@ -21,6 +21,7 @@ from typing import NamedTuple, Protocol
 
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
+from mailculator.stores.control import Control
 
 
 class Enqueued(Enum):
@@ -38,7 +39,7 @@ class Recorded(Enum):
 
 
 class Steered(Enum):
-    """The answer to one id of `requeue` or `release`."""
+    """The answer to one id of `requeue`, `release`, `park`, `hasten` or `cancel`."""
 
     DONE = "done"
     NOT_APPLICABLE = "not applicable"
@@ -174,6 +175,7 @@ class Store(Protocol):
 
     name: str
     capabilities: Capabilities
+    control: Control
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
         """Insert emails as ACCEPTED, version 1, each with an unversioned history note. One answer per entry, in order.
@@ -229,9 +231,19 @@ class Store(Protocol):
         """Emails per status; terminal statuses only when asked for (they may be many millions)."""
 
     async def page(
-        self, status: Status | None = None, *, parked: bool | None = None, after: str | None = None, limit: int = 50
+        self,
+        status: Status | None = None,
+        *,
+        parked: bool | None = None,
+        domain: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> list[Row]:
-        """Emails in the order of their ids, those behind `after`; by key, never by offset."""
+        """Emails in the order of their ids, those behind `after`; by key, never by offset.
+
+        Arguments:
+            domain: only those to this recipient domain, in A-label form and lower case; known once intake is done.
+        """
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         """An operator's requeue along lifecycle.REQUEUES, as a move with its history row naming who and why.
@@ -243,6 +255,24 @@ class Store(Protocol):
     async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
         """End parking: due at once, tries and the time of the first failure start anew. No move; the history gets an
         unversioned note."""
+
+    async def park(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """Set waiting emails aside until they are released. No move; the history gets an unversioned note.
+
+        What is being worked on, or has ended, or is parked already is NOT_APPLICABLE.
+        """
+
+    async def hasten(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """Have waiting emails tried now that were to be tried later. No move, and tries and age stay; the history gets
+        an unversioned note. What is due already, is parked, or does not wait is NOT_APPLICABLE."""
+
+    async def cancel(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """Have emails not sent that are not sent yet: FAILED, by whoever claims them next, never past a holder.
+
+        Parking ends, and they are due at once. What a holder is just sending may be sent all the same. No move; the
+        history gets an unversioned note, and a requeue takes the mark away. What has been sent, has ended or is
+        cancelled already is NOT_APPLICABLE.
+        """
 
     async def purge(self, limit: int) -> int:
         """Delete up to `limit` terminal rows past their ttl, and their history. Returns how many."""

@@ -15,12 +15,19 @@ from mailculator import environment
 from mailculator.config import Settings
 from mailculator.errors import SchemaError
 from mailculator.events import Observer, ignore
-from mailculator.lifecycle import TERMINAL, WAITING, Move, Stage
+from mailculator.lifecycle import TERMINAL, Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
-from mailculator.stores import mariadb_lifetime, mariadb_minutes, mariadb_recording, mariadb_renewal, mariadb_rescue
-from mailculator.stores import mariadb_moves as moves_
+from mailculator.stores import (
+    mariadb_control,
+    mariadb_lifetime,
+    mariadb_minutes,
+    mariadb_recording,
+    mariadb_renewal,
+    mariadb_rescue,
+)
 from mailculator.stores import mariadb_reservations as reservations_
 from mailculator.stores import mariadb_rows as rows_
+from mailculator.stores import mariadb_steering as steering_
 from mailculator.stores import mariadb_unknown as unknown_
 from mailculator.stores.base import (
     Capabilities,
@@ -38,6 +45,7 @@ from mailculator.stores.base import (
 from mailculator.stores.guard import Lookout
 from mailculator.stores.mariadb_claimer import Claimer
 from mailculator.stores.mariadb_connection import Door, Endpoint, tls_context
+from mailculator.stores.mariadb_control import MariadbControl
 from mailculator.stores.mariadb_duplicates import DuplicateCheck
 from mailculator.stores.mariadb_errors import DuplicateRow, RowRefused
 from mailculator.stores.mariadb_pool import Pool
@@ -81,6 +89,7 @@ class MariadbStore:
         self._wall = wall
         self._rights = Rights(pool)
         self._names = RescueNames()
+        self.control = MariadbControl(pool)
         self._claimer = Claimer(pool, duplicates=duplicates, clock=clock, token=token)
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:
@@ -152,37 +161,37 @@ class MariadbStore:
         return counts
 
     async def page(
-        self, status: Status | None = None, *, parked: bool | None = None, after: str | None = None, limit: int = 50
+        self,
+        status: Status | None = None,
+        *,
+        parked: bool | None = None,
+        domain: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> list[Row]:
         """See Store."""
-        conditions = ["TRUE"]
-        parameters: list[object] = []
-        if status is not None:
-            conditions.append("status = %s")
-            parameters.append(status)
-        if parked:
-            # Nothing is parked anywhere else, and the index that knows it needs to be told.
-            conditions.append("status IN %s AND parked <> 0")
-            parameters.append(sorted(WAITING))
-        elif parked is not None:
-            conditions.append("parked = 0")
-        if after is not None:
-            conditions.append("id > %s")
-            parameters.append(after)
         async with self._pool.session("page") as session:
-            found = await session.execute(
-                rows_.SELECT_ROWS.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s",
-                [*parameters, max(limit, 0)],
-            )
-        return [rows_.to_row(fields) for fields in found.rows]
+            return await rows_.page(session, status, parked, domain, after, limit)
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         """See Store."""
-        return await self._steer("requeue", partial(moves_.requeue, ttl_extension=ttl_extension), ids, who, why)
+        return await self._steer("requeue", partial(steering_.requeue, ttl_extension=ttl_extension), ids, who, why)
 
     async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
         """See Store."""
-        return await self._steer("release", moves_.release, ids, who, why)
+        return await self._steer("release", steering_.release, ids, who, why)
+
+    async def park(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._steer("park", steering_.park, ids, who, why)
+
+    async def hasten(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._steer("hasten", steering_.hasten, ids, who, why)
+
+    async def cancel(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._steer("cancel", steering_.cancel, ids, who, why)
 
     async def _steer(
         self, op: str, call: Callable[..., Awaitable[list[Steered]]], ids: Sequence[str], who: str, why: str
@@ -211,6 +220,7 @@ class MariadbStore:
                 if gone < batch:
                     break
             await self._purge_reservations(limit)
+            await self._pool.run("purge", mariadb_control.forget)
         return deleted
 
     async def _purge_reservations(self, limit: int) -> None:

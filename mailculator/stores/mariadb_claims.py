@@ -33,7 +33,7 @@ _DUE = f"FROM emails FORCE INDEX (idx_emails_due) WHERE {_IS_DUE}"
 COLUMNS = (
     "SELECT id, version, payload_file_path, eml_file_path, reason, attempts, generation,"
     " TIMESTAMPDIFF(MICROSECOND, failing_since, NOW(6)), ttl - UNIX_TIMESTAMP(NOW(6)), last_error, created_at,"
-    " crashes, {reached}"
+    " crashes, cancelled, {reached}"
 )
 """What `to_email` takes."""
 
@@ -178,7 +178,7 @@ def to_email(fields: Sequence[Any], status: Status, token: str, *, claimed: bool
         claimed: as the claim that is under way will leave it, with one version and one try more.
     """
     email_id, version, payload, eml, reason, attempts, generation, failing, left, error, created_at, *rest = fields
-    crashes, reached_at = rest
+    crashes, cancelled, reached_at = rest
     expires_in = None if left is None else float(left)
     return Email(
         id=email_id,
@@ -197,6 +197,7 @@ def to_email(fields: Sequence[Any], status: Status, token: str, *, claimed: bool
         last_error=error,
         expires_in=expires_in,
         crashes=crashes,
+        cancelled=cancelled,
     )
 
 

@@ -1,4 +1,4 @@
-"""Writing results down: the moves that a claim's holder, a rescuer, or an operator makes."""
+"""Writing results down: the moves that a claim's holder or a rescuer makes."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from mailculator.errors import StoreRejected
-from mailculator.lifecycle import REQUEUES, STAMPS_REACHED, Move, clean
+from mailculator.lifecycle import STAMPS_REACHED, Move
 from mailculator.model import Email, Status
-from mailculator.stores.base import Recorded, Steered
+from mailculator.stores.base import Recorded
 from mailculator.stores.mariadb_claims import forget_tries, microseconds
 from mailculator.stores.mariadb_errors import RowRefused
 from mailculator.stores.mariadb_overdue import lock_expired
@@ -19,13 +18,6 @@ from mailculator.stores.mariadb_rows import FEW, Held, Line, chunks, lock, look,
 _UPDATE = (
     "UPDATE emails SET {} WHERE id IN %s AND status = %s AND version = {version}"
     " AND COALESCE(claim_token, '') = {token}"
-)
-
-_REQUEUE = (
-    "UPDATE emails SET status = %s, version = version + 1, {anew} attempts = 0, failing_since = NULL,"
-    " last_error = NULL, crashes = 0, parked = 0, due_at = NOW(6), claim_token = NULL, lease_until = NULL,"
-    " lease_version = NULL,"
-    " ttl = IF(ttl <= UNIX_TIMESTAMP(), UNIX_TIMESTAMP() + %s, ttl), updated_at = NOW(6) WHERE id IN %s AND status = %s"
 )
 
 Names = Callable[[Email], str]
@@ -236,61 +228,3 @@ async def _still_there(session: Session, ids: Sequence[str]) -> frozenset[str]:
         result = await session.execute("SELECT id FROM emails WHERE id IN %s", (chunk,))
         there.update(email_id for (email_id,) in result.rows)
     return frozenset(there)
-
-
-async def requeue(session: Session, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
-    """An operator's requeue. RowRefused when one of them cannot be written; then none of them is."""
-    held = await lock(session, ids, wait=True)
-    note = clean(f"requeued by {who}: {why}")
-    movable = [row for row in held.values() if row.status in REQUEUES]
-    for origin in {row.status for row in movable}:
-        await _requeue_from(session, origin, [row.id for row in movable if row.status is origin], ttl_extension)
-    await write_history(session, [Line(row.id, REQUEUES[row.status], note, row.version + 1) for row in movable])
-    return _steered(ids, held, {row.id for row in movable})
-
-
-def _steered(ids: Sequence[str], held: Mapping[str, Held], done: set[str]) -> list[Steered]:
-    """One answer per id; of one that is named twice, the first is the one that did it.
-
-    The server compares ids whatever their case, and so does this.
-    """
-    there = {email_id.casefold() for email_id in held}
-    left = {email_id.casefold() for email_id in done}
-    answers: list[Steered] = []
-    for asked in ids:
-        email_id = asked.casefold()
-        if email_id not in there:
-            answers.append(Steered.MISSING)
-        else:
-            answers.append(Steered.DONE if email_id in left else Steered.NOT_APPLICABLE)
-        left.discard(email_id)
-    return answers
-
-
-async def _requeue_from(session: Session, origin: Status, ids: Sequence[str], ttl_extension: float) -> None:
-    target = REQUEUES[origin]
-    anew = "generation = generation + 1, reached_at = NULL," if target in (Status.ACCEPTED, Status.READY) else ""
-    for chunk in chunks(ids):
-        result = await session.execute(
-            _REQUEUE.format(anew=anew), (target, max(1, round(ttl_extension)), chunk, origin)
-        )
-        if result.affected != len(chunk):
-            raise StoreRejected("mysql", "requeue", "rows changed under their locks")
-
-
-async def release(session: Session, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
-    """End parking. No move: the version stays, and the history gets a note."""
-    held = await lock(session, ids, wait=True)
-    parked: set[str] = set()
-    for chunk in chunks(sorted(held)):
-        found = await session.execute("SELECT id FROM emails WHERE id IN %s AND parked <> 0", (chunk,))
-        parked.update(email_id for (email_id,) in found.rows)
-    for chunk in chunks(sorted(parked)):
-        await session.execute(
-            "UPDATE emails SET parked = 0, due_at = NOW(6), attempts = 0, failing_since = NULL, crashes = 0,"
-            " updated_at = NOW(6) WHERE id IN %s",
-            (chunk,),
-        )
-    note = clean(f"released by {who}: {why}")
-    await write_history(session, [Line(email_id, held[email_id].status, note, None) for email_id in sorted(parked)])
-    return _steered(ids, held, parked)

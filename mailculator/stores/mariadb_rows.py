@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from mailculator.lifecycle import WAITING
 from mailculator.model import Email, HistoryEntry, Row, Status
 from mailculator.stores.mariadb_pool import Session
 from mailculator.values import value
@@ -42,7 +43,7 @@ _STATUS: Mapping[str, Status] = {status.value: status for status in Status}
 SELECT_ROWS = (
     "SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain, attempts,"  # noqa: S608
     " generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at,"
-    " crashes FROM emails WHERE " + _OURS + " AND {}"
+    " crashes, cancelled FROM emails WHERE " + _OURS + " AND {}"
 )
 
 _LOOK = (
@@ -183,6 +184,33 @@ async def collisions(session: Session, versions: Mapping[str, int]) -> frozenset
     return await on_record(session, {email_id: version + 1 for email_id, version in versions.items()})
 
 
+async def page(
+    session: Session, status: Status | None, parked: bool | None, domain: str | None, after: str | None, limit: int
+) -> list[Row]:
+    """Emails in the order of their ids."""
+    conditions = ["TRUE"]
+    parameters: list[object] = []
+    if status is not None:
+        conditions.append("status = %s")
+        parameters.append(status)
+    if parked:
+        # Nothing is parked anywhere else, and the index that knows it needs to be told.
+        conditions.append("status IN %s AND parked <> 0")
+        parameters.append(sorted(WAITING))
+    elif parked is not None:
+        conditions.append("parked = 0")
+    if domain is not None:
+        conditions.append("recipient_domain = %s")
+        parameters.append(domain)
+    if after is not None:
+        conditions.append("id > %s")
+        parameters.append(after)
+    found = await session.execute(
+        SELECT_ROWS.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s", [*parameters, max(limit, 0)]
+    )
+    return [to_row(fields) for fields in found.rows]
+
+
 def oddity(version: int | None, attempts: int = 0) -> str | None:
     """Why nobody can work on a row (bad input 47); None when somebody can."""
     if version is None or not 1 <= version < VERSION_LIMIT:
@@ -193,7 +221,7 @@ def oddity(version: int | None, attempts: int = 0) -> str | None:
 def to_row(fields: Sequence[Any]) -> Row:
     """A row of SELECT_ROWS."""
     (email_id, status, version, payload, eml, reason, error, domain, attempts, generation, *rest) = fields
-    parked, claimed_by, token, ttl, created_at, updated_at, due_at, lease_until, reached_at, crashes = rest
+    parked, claimed_by, token, ttl, created_at, updated_at, due_at, lease_until, reached_at, crashes, cancelled = rest
     return Row(
         id=email_id,
         status=Status(status),
@@ -215,6 +243,7 @@ def to_row(fields: Sequence[Any]) -> Row:
         lease_until=maybe_utc(lease_until),
         reached_at=maybe_utc(reached_at),
         crashes=crashes,
+        cancelled=cancelled,
     )
 
 

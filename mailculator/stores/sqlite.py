@@ -20,7 +20,7 @@ from mailculator.errors import SchemaError, StoreError, StoreUnavailable
 from mailculator.events import Observer, ignore
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
-from mailculator.stores import sqlite_claims, sqlite_minutes, sqlite_moves, sqlite_overdue, sqlite_rows
+from mailculator.stores import sqlite_claims, sqlite_minutes, sqlite_moves, sqlite_overdue, sqlite_rows, sqlite_steering
 from mailculator.stores.base import (
     Capabilities,
     Enqueued,
@@ -36,6 +36,7 @@ from mailculator.stores.base import (
 from mailculator.stores.rescue_name import RescueNames
 from mailculator.stores.schema_files import schema_files
 from mailculator.stores.sqlite_connection import NAME, ProcessLock, Reader, Writer, connect, mapped
+from mailculator.stores.sqlite_control import SqliteControl
 from mailculator.stores.sqlite_schema import SqliteSchema, apply_files, read_state
 
 
@@ -116,6 +117,7 @@ class SqliteStore:
         writing.execute(sqlite_moves.SCRATCH)
         self.writer = Writer(writing)
         self._reader = Reader(reading)
+        self.control = SqliteControl(self.writer, self._reader)
         self._path = path
         self._lock = lock
         self._names = RescueNames()
@@ -166,22 +168,45 @@ class SqliteStore:
         return await self._reader.run("counts", lambda connection: sqlite_rows.counts(connection, terminal))
 
     async def page(
-        self, status: Status | None = None, *, parked: bool | None = None, after: str | None = None, limit: int = 50
+        self,
+        status: Status | None = None,
+        *,
+        parked: bool | None = None,
+        domain: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> list[Row]:
         """Emails in the order of their ids."""
         return await self._reader.run(
-            "page", lambda connection: sqlite_rows.page(connection, status, parked, after, limit)
+            "page", lambda connection: sqlite_rows.page(connection, status, parked, domain, after, limit)
         )
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         """An operator's requeue."""
         return await self.writer.run(
-            "requeue", lambda connection: sqlite_rows.requeue(connection, ids, who, why, ttl_extension)
+            "requeue", lambda connection: sqlite_steering.requeue(connection, ids, who, why, ttl_extension)
         )
 
     async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
         """End parking."""
-        return await self.writer.run("release", lambda connection: sqlite_rows.release(connection, ids, who, why))
+        return await self._mark(sqlite_steering.RELEASE, ids, who, why)
+
+    async def park(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """Set aside what waits."""
+        return await self._mark(sqlite_steering.PARK, ids, who, why)
+
+    async def hasten(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """Due now."""
+        return await self._mark(sqlite_steering.HASTEN, ids, who, why)
+
+    async def cancel(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """Not to be sent, if it is not sent yet."""
+        return await self._mark(sqlite_steering.CANCEL, ids, who, why)
+
+    async def _mark(self, what: sqlite_steering.Mark, ids: Sequence[str], who: str, why: str) -> list[Steered]:
+        return await self.writer.run(
+            what.verb, lambda connection: sqlite_steering.mark(connection, what, ids, who, why)
+        )
 
     async def purge(self, limit: int) -> int:
         """Delete what is terminal and past its ttl."""

@@ -22,7 +22,7 @@ from mailculator.stores.sqlite_clock import milliseconds, moment, moment_or_none
 from mailculator.stores.sqlite_oddities import odd_rows
 
 FIELDS = """emails.id, version, payload_file_path, eml_file_path, reason, attempts, generation, failing_since,
-    ttl * 1000 - :now, last_error, created_at, reached_at, crashes"""
+    ttl * 1000 - :now, last_error, created_at, reached_at, crashes, cancelled"""
 """What `to_email` takes, of a row of `emails`."""
 
 _CLAIMED = f"""SELECT json_group_array(json_array({FIELDS}))
@@ -100,7 +100,7 @@ def _forget_other_stages(connection: sqlite3.Connection, rows: str) -> None:
 def to_email(fields: list[Any], status: Status, token: str, at: int) -> Email:
     """A claim's email, from FIELDS of its row at that time."""
     email_id, version, payload, eml, reason, attempts, generation, failing_since, *rest = fields
-    left, error, created, reached, crashes = rest
+    left, error, created, reached, crashes, cancelled = rest
     return Email(
         id=email_id,
         status=status,
@@ -118,6 +118,7 @@ def to_email(fields: list[Any], status: Status, token: str, at: int) -> Email:
         last_error=error,
         expires_in=None if left is None else left / 1000,
         crashes=crashes,
+        cancelled=cancelled,
     )
 
 

@@ -1,27 +1,25 @@
-"""Rows as producers and operators see them, in SQL: putting them in, looking at them, steering them, deleting them."""
+"""Rows as producers and operators see them, in SQL: putting them in, looking at them, deleting them."""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from mailculator.lifecycle import REQUEUES, TERMINAL, WAITING, clean
+from mailculator.lifecycle import TERMINAL, WAITING
 from mailculator.model import HistoryEntry, NewEmail, Row, Status, StatusCount
-from mailculator.stores.base import Enqueued, Steered
-from mailculator.stores.sqlite_clock import milliseconds, moment, moment_or_none, now
-from mailculator.stores.sqlite_oddities import VERSION_LIMIT
+from mailculator.stores.base import Enqueued
+from mailculator.stores.sqlite_clock import moment, moment_or_none, now
 
 _EMAILS = """SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain,
     attempts, generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at,
-    crashes
+    crashes, cancelled
 FROM emails WHERE {ours}"""
-_OURS = "+status IN ({})".format(", ".join(f"'{status}'" for status in Status))
+OURS = "+status IN ({})".format(", ".join(f"'{status}'" for status in Status))
 """A status that nobody knows makes a row nobody's here. The plus keeps the index on statuses out of it."""
-_EMAILS = _EMAILS.format(ours=_OURS)
-_STANDING = f"SELECT id, status, parked, version FROM emails WHERE id = ? AND {_OURS}"  # noqa: S608  # constants
+_EMAILS = _EMAILS.format(ours=OURS)
 
 
 def enqueue(connection: sqlite3.Connection, emails: Sequence[NewEmail]) -> list[Enqueued]:
@@ -63,7 +61,12 @@ def stored_id(connection: sqlite3.Connection, email_id: str) -> str | None:
 
 
 def page(
-    connection: sqlite3.Connection, status: Status | None, parked: bool | None, after: str | None, limit: int
+    connection: sqlite3.Connection,
+    status: Status | None,
+    parked: bool | None,
+    domain: str | None,
+    after: str | None,
+    limit: int,
 ) -> list[Row]:
     """Emails in the order of their ids."""
     conditions: list[tuple[str, object]] = []
@@ -74,6 +77,8 @@ def page(
         conditions.append(("status IN (SELECT value FROM json_each(?))", json.dumps(sorted(WAITING))))
     if parked is not None:
         conditions.append(("parked = ?", parked))
+    if domain is not None:
+        conditions.append(("recipient_domain = ?", domain))
     if after is not None:
         conditions.append(("id > ?", after))
     where = "".join(f" AND {condition}" for condition, _ in conditions)
@@ -85,7 +90,7 @@ def page(
 
 
 def _row(fields: tuple[Any, ...]) -> Row:
-    email_id, status, *plain, created, updated, due, lease, reached, crashes = fields
+    email_id, status, *plain, created, updated, due, lease, reached, crashes, cancelled = fields
     version, payload, eml, reason, error, domain, attempts, generation, parked, holder, token, ttl = plain
     return Row(
         id=email_id,
@@ -108,6 +113,7 @@ def _row(fields: tuple[Any, ...]) -> Row:
         lease_until=moment_or_none(lease),
         reached_at=moment_or_none(reached),
         crashes=crashes,
+        cancelled=cancelled,
     )
 
 
@@ -157,87 +163,6 @@ def unknown(connection: sqlite3.Connection, limit: int = 20) -> tuple[tuple[str,
         "SELECT id FROM emails WHERE status IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?", (foreign, limit)
     )
     return tuple(email_id for (email_id,) in ids), count
-
-
-def requeue(
-    connection: sqlite3.Connection, ids: Sequence[str], who: str, why: str, ttl_extension: float
-) -> list[Steered]:
-    """Move each along lifecycle.REQUEUES."""
-    at = now(connection)
-    note = clean(f"requeued by {who}: {why}")
-
-    def steer(email_id: str, status: Status, _parked: bool, version: int) -> bool:
-        target = REQUEUES.get(status)
-        if target is None or not 1 <= version < VERSION_LIMIT or _in_history(connection, email_id, version + 1):
-            return False
-        connection.execute(
-            """UPDATE emails SET status = :target, version = version + 1, updated_at = :now, due_at = :now, parked = 0,
-                attempts = 0, failing_since = NULL, last_error = NULL, crashes = 0, claim_token = NULL,
-                lease_until = NULL, lease_version = NULL,
-                generation = generation + :anew, reached_at = CASE WHEN :anew THEN NULL ELSE reached_at END,
-                ttl = CASE WHEN ttl * 1000 <= :now THEN (:now + :extension) / 1000 ELSE ttl END
-            WHERE id = :id""",
-            {
-                "id": email_id,
-                "target": target,
-                "now": at,
-                "anew": target in (Status.ACCEPTED, Status.READY),
-                "extension": milliseconds(ttl_extension),
-            },
-        )
-        _note(connection, email_id, target, note, at, version + 1)
-        return True
-
-    return _steer_each(connection, ids, steer)
-
-
-def release(connection: sqlite3.Connection, ids: Sequence[str], who: str, why: str) -> list[Steered]:
-    """End the parking of each."""
-    at = now(connection)
-    note = clean(f"released by {who}: {why}")
-
-    def steer(email_id: str, status: Status, parked: bool, _version: int) -> bool:
-        if parked:
-            connection.execute(
-                """UPDATE emails SET parked = 0, due_at = ?, attempts = 0, failing_since = NULL, crashes = 0
-                WHERE id = ?""",
-                (at, email_id),
-            )
-            _note(connection, email_id, status, note, at, None)
-        return parked
-
-    return _steer_each(connection, ids, steer)
-
-
-def _steer_each(
-    connection: sqlite3.Connection, ids: Sequence[str], steer: Callable[[str, Status, bool, int], bool]
-) -> list[Steered]:
-    answers = []
-    for asked in ids:
-        found = connection.execute(_STANDING, (stored_id(connection, asked),)).fetchone()
-        if found is None:
-            answers.append(Steered.MISSING)
-        else:
-            email_id, status, parked, version = found
-            done = steer(email_id, Status(status), bool(parked), version)
-            answers.append(Steered.DONE if done else Steered.NOT_APPLICABLE)
-    return answers
-
-
-def _in_history(connection: sqlite3.Connection, email_id: str, version: int) -> bool:
-    found = connection.execute(
-        "SELECT 1 FROM email_status_history WHERE email_id = ? AND version = ?", (email_id, version)
-    ).fetchone()
-    return found is not None
-
-
-def _note(
-    connection: sqlite3.Connection, email_id: str, status: Status, reason: str, at: int, version: int | None
-) -> None:
-    connection.execute(
-        "INSERT INTO email_status_history (email_id, status, reason, created_at, version) VALUES (?, ?, ?, ?, ?)",
-        (email_id, status, reason, at, version),
-    )
 
 
 def purge(connection: sqlite3.Connection, limit: int) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
 from mailculator.events import Observer, StoreCalled
+from mailculator.fleet import Deed, Pause, Replica
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores.base import (
@@ -23,9 +24,16 @@ from mailculator.stores.base import (
     Store,
     Survey,
 )
+from mailculator.stores.control import Control
 from mailculator.wall_clock import WallClock
 
 T = TypeVar("T")
+
+
+class _Watch(Protocol):
+    """Awaits a verb and tells how it went."""
+
+    async def __call__(self, op: str, call: Awaitable[T]) -> T: ...
 
 
 class WatchedStore:
@@ -42,6 +50,7 @@ class WatchedStore:
         self._wall_clock = WallClock(store.name, observer=observer)
         self.name = store.name
         self.capabilities = store.capabilities
+        self.control: Control = _WatchedControl(store.control, self._watch)
         self.answering_since: float | None = clock.now()
 
     async def _watch(self, op: str, call: Awaitable[T], *, pipeline: str | None = None) -> T:
@@ -92,10 +101,17 @@ class WatchedStore:
         return await self._watch("counts", self._store.counts(terminal=terminal))
 
     async def page(
-        self, status: Status | None = None, *, parked: bool | None = None, after: str | None = None, limit: int = 50
+        self,
+        status: Status | None = None,
+        *,
+        parked: bool | None = None,
+        domain: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> list[Row]:
         """See Store."""
-        return await self._watch("page", self._store.page(status, parked=parked, after=after, limit=limit))
+        page = self._store.page(status, parked=parked, domain=domain, after=after, limit=limit)
+        return await self._watch("page", page)
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         """See Store."""
@@ -104,6 +120,18 @@ class WatchedStore:
     async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
         """See Store."""
         return await self._watch("release", self._store.release(ids, who=who, why=why))
+
+    async def park(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._watch("park", self._store.park(ids, who=who, why=why))
+
+    async def hasten(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._watch("hasten", self._store.hasten(ids, who=who, why=why))
+
+    async def cancel(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._watch("cancel", self._store.cancel(ids, who=who, why=why))
 
     async def purge(self, limit: int) -> int:
         """See Store."""
@@ -144,3 +172,39 @@ class WatchedStore:
     async def close(self) -> None:
         """See Store."""
         await self._store.close()
+
+
+class _WatchedControl:
+    """The same for what concerns the queue as a whole."""
+
+    def __init__(self, control: Control, watch: _Watch) -> None:
+        self._control = control
+        self._watch = watch
+
+    async def pause(self, pipeline: str, *, seconds: float | None, who: str, why: str) -> None:
+        """See Control."""
+        await self._watch("pause", self._control.pause(pipeline, seconds=seconds, who=who, why=why))
+
+    async def resume(self, pipeline: str, *, who: str, why: str) -> bool:
+        """See Control."""
+        return await self._watch("resume", self._control.resume(pipeline, who=who, why=why))
+
+    async def pauses(self) -> list[Pause]:
+        """See Control."""
+        return await self._watch("pauses", self._control.pauses())
+
+    async def note(self, *, who: str, what: str, why: str) -> None:
+        """See Control."""
+        await self._watch("note", self._control.note(who=who, what=what, why=why))
+
+    async def audit(self, *, after: str | None = None, limit: int = 50) -> list[Deed]:
+        """See Control."""
+        return await self._watch("audit", self._control.audit(after=after, limit=limit))
+
+    async def report(self, replica: str, *, service: str, facts: Mapping[str, Any]) -> None:
+        """See Control."""
+        await self._watch("report", self._control.report(replica, service=service, facts=facts))
+
+    async def replicas(self) -> list[Replica]:
+        """See Control."""
+        return await self._watch("replicas", self._control.replicas())

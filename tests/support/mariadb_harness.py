@@ -14,7 +14,7 @@ from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.stores.mariadb import MariadbStore, open_store
 from mailculator.stores.mariadb_schema import MariadbSchema
 from tests.support import mariadb
-from tests.support.sql_harness import SqlHands
+from tests.support.sql_harness import OWN_TIMES, SqlHands
 
 _TIMES = ("created_at", "due_at", "lease_until", "failing_since", "reached_at")
 
@@ -58,6 +58,9 @@ class MariadbHarness(SqlHands):
         by = round(seconds * 1_000_000)
         await self._run(f"UPDATE emails SET {earlier}, ttl = ttl - %s", [by] * (len(_TIMES) + 1) + [round(seconds)])
         await self._run("UPDATE email_status_history SET created_at = created_at - INTERVAL %s MICROSECOND", [by])
+        for table, columns in OWN_TIMES.items():
+            earlier = ", ".join(f"{column} = {column} - INTERVAL %s MICROSECOND" for column in columns)
+            await self._run(f"UPDATE {table} SET {earlier}", [by] * len(columns))
 
     async def execute(self, sql: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
         return await self._run(sql.replace("%", "%%").replace("?", "%s") if parameters else sql, parameters)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from mailculator.errors import StoreUnavailable
+from mailculator.fleet import Pause
 from mailculator.lifecycle import WORKING, Move, Stage
 from mailculator.model import Email, Row, Status, StatusCount
 from mailculator.stores.base import Capabilities, Minute, Overdue, Ping, Recorded, Renewal, Spent, Survey
@@ -42,6 +44,23 @@ def email(email_id: str, status: Status = Status.ACCEPTED, **changes: object) ->
     return replace(plain, **changes)  # type: ignore[arg-type]  # a test names real fields
 
 
+class MemoryControl:
+    """Pauses that tests set, and what was reported. Reads fail with the store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.standing: list[Pause] = []
+        self.reports: list[tuple[str, str, Mapping[str, Any]]] = []
+
+    async def pauses(self) -> list[Pause]:
+        self._store.called("pauses")
+        return list(self.standing)
+
+    async def report(self, replica: str, *, service: str, facts: Mapping[str, Any]) -> None:
+        self._store.called("report")
+        self.reports.append((replica, service, facts))
+
+
 class MemoryStore:
     """The verbs that runners, recorders, keepers and housekeepers use.
 
@@ -65,6 +84,7 @@ class MemoryStore:
         self.charged: list[Spent] = []
         self._clock = clock
         self._tokens = 0
+        self.control = MemoryControl(self)
 
     def add(self, *ids: str, status: Status = Status.ACCEPTED) -> None:
         for one in ids:
@@ -78,13 +98,13 @@ class MemoryStore:
         entry = self.entries[email_id]
         entry.email = replace(entry.email, version=entry.email.version + 2, claim_token="other")
 
-    def _called(self, op: str) -> None:
+    def called(self, op: str) -> None:
         self.calls[op] = self.calls.get(op, 0) + 1
         if self.away:
             raise StoreUnavailable(self.name, op, "away")
 
     async def claim(self, stage: Stage, limit: int, *, lease: float, holder: str) -> list[Email]:
-        self._called("claim")
+        self.called("claim")
         self._tokens += 1
         claimed: list[Email] = []
         for entry in self.entries.values():
@@ -102,7 +122,7 @@ class MemoryStore:
         return claimed
 
     async def record(self, moves: Sequence[Move]) -> list[Recorded]:
-        self._called("record")
+        self.called("record")
         self.groups.append(len(moves))
         answers = [self._apply(move) for move in moves]
         if self.lose_next_reply:
@@ -127,7 +147,7 @@ class MemoryStore:
         return Recorded.DONE
 
     async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
-        self._called("renew")
+        self.called("renew")
         seen = [one for one in emails if one.id not in self.locked]
         held = frozenset(
             one.id
@@ -139,12 +159,12 @@ class MemoryStore:
         return Renewal(held, frozenset(one.id for one in seen) - held)
 
     async def overdue(self, limit: int, *, foreign_hold: float) -> list[Overdue]:
-        self._called("overdue")
+        self.called("overdue")
         working = [entry.email for entry in self.entries.values() if entry.email.status in WORKING]
         return [Overdue(one, "gone", one.created_at) for one in working[:limit]]
 
     async def rescue(self, moves: Sequence[Move], *, foreign_hold: float) -> list[Recorded]:
-        self._called("rescue")
+        self.called("rescue")
         answers = [self._apply(move) for move in moves]
         for move, answer in zip(moves, answers, strict=True):
             if answer is Recorded.DONE:
@@ -153,30 +173,30 @@ class MemoryStore:
         return answers
 
     async def purge(self, limit: int) -> int:
-        self._called("purge")
+        self.called("purge")
         return 0
 
     async def ping(self) -> Ping:
-        self._called("ping")
+        self.called("ping")
         return Ping("memory", tested=True, writable=True, seconds=0.0)
 
     async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
-        self._called("counts")
+        self.called("counts")
         return {status: StatusCount(self.statuses().count(status)) for status in Status}
 
     async def remember(self, minute: Minute) -> None:
-        self._called("remember")
+        self.called("remember")
         self.remembered[minute.replica, minute.at] = minute
 
     async def minutes(self, since: datetime) -> list[Minute]:
-        self._called("minutes")
+        self.called("minutes")
         return sorted((one for one in self.remembered.values() if one.at >= since), key=lambda one: one.at)
 
     async def upkeep(self, replica: str) -> None:
-        self._called("upkeep")
+        self.called("upkeep")
 
     async def survey(self) -> Survey:
-        self._called("survey")
+        self.called("survey")
         return self.surveyed
 
     def spent(self) -> Sequence[Spent]:

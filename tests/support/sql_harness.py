@@ -17,6 +17,13 @@ PRODUCER_NOTE = (
 )
 OLDER_MOVE = "UPDATE emails SET status = ?, version = version + 1 WHERE id = ? AND status = ?"
 
+OWN_TIMES = {
+    "mailculator_pauses": ("since", "until"),
+    "mailculator_audit": ("at",),
+    "mailculator_replicas": ("seen_at",),
+}
+"""Where times stand beside the emails' own: what `rewind` makes older, too."""
+
 
 class SqlHands:
     """The half of a harness that is the same in every SQL dialect.

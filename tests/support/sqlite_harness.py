@@ -11,7 +11,7 @@ from typing import Any
 
 from mailculator.stores.sqlite import SqliteStore, open_queue
 from mailculator.stores.sqlite_schema import SqliteSchema
-from tests.support.sql_harness import SqlHands
+from tests.support.sql_harness import OWN_TIMES, SqlHands
 
 _TIMES = ("created_at", "updated_at", "due_at", "lease_until", "failing_since", "reached_at")
 
@@ -50,6 +50,9 @@ class SqliteHarness(SqlHands):
         await asyncio.to_thread(
             self._run, "UPDATE email_status_history SET created_at = created_at - :milliseconds", by
         )
+        for table, columns in OWN_TIMES.items():
+            earlier = ", ".join(f"{column} = {column} - :milliseconds" for column in columns)
+            await asyncio.to_thread(self._run, f"UPDATE {table} SET {earlier}", by)
 
     async def execute(self, sql: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
         return await asyncio.to_thread(self._run, sql, parameters)

@@ -69,6 +69,7 @@ INTERFACES = {
     "mailculator.journal.traces",
     "mailculator.stores",
     "mailculator.stores.base",
+    "mailculator.stores.control",
     "mailculator.stores.watched",
     "mailculator.transport",
     "mailculator.transport.base",
