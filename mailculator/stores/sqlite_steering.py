@@ -16,6 +16,8 @@ from mailculator.stores.sqlite_rows import OURS, stored_id
 
 _STANDING = f"SELECT id, status, version FROM emails WHERE id = ? AND {OURS}"  # noqa: S608  # constants
 
+_SET = "UPDATE emails SET {} WHERE id = :id AND {} AND status IN (SELECT value FROM json_each(:among))"
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -84,10 +86,7 @@ def mark(connection: sqlite3.Connection, what: Mark, ids: Sequence[str], who: st
     """Set it on each that it concerns. No move: the version stays, and the history gets a note."""
     at = now(connection)
     note = clean(f"{what.past} by {who}: {why}")
-    statement = (
-        f"UPDATE emails SET {what.sets} WHERE id = :id AND {what.where}"  # noqa: S608  # constants
-        " AND status IN (SELECT value FROM json_each(:among))"
-    )
+    statement = _SET.format(what.sets, what.where)
     named = {"now": at, "why": clean(why), "among": json.dumps(sorted(what.among))}
 
     def steer(email_id: str, status: Status, _version: int) -> bool:

@@ -56,8 +56,8 @@ async def test_two_at_once_take_turns(path: Path) -> None:
     assert sorted(results) == [(), (), (), NAMES]
 
 
-COLUMN = "0003_crashes"
-"""SQLite adds no column only where it is missing, so this file says no when it is run again."""
+COLUMNS = {"0003_crashes": "crashes", "0004_control": "cancelled"}
+"""SQLite adds no column only where it is missing, so these files say no when they are run again."""
 
 
 async def test_the_files_may_be_applied_by_hand_any_number_of_times(path: Path) -> None:
@@ -66,8 +66,8 @@ async def test_the_files_may_be_applied_by_hand_any_number_of_times(path: Path) 
     for file in schema_files("sqlite"):
         connection.executescript(file.sql)
     for file in schema_files("sqlite"):
-        if file.name == COLUMN:
-            with pytest.raises(sqlite3.OperationalError, match="duplicate column name: crashes"):
+        if file.name in COLUMNS:
+            with pytest.raises(sqlite3.OperationalError, match=f"duplicate column name: {COLUMNS[file.name]}"):
                 connection.executescript(file.sql)
             connection.rollback()
         else:
@@ -83,22 +83,27 @@ async def test_the_files_may_be_applied_by_hand_any_number_of_times(path: Path) 
     assert run(path, "SELECT count(*) FROM emails") == [(1,)]
 
 
-async def test_a_file_of_before_the_count_of_crashes_is_refused_and_then_brought_there(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lacking", "column", "value"), [("0003_crashes", "crashes", 0), ("0004_control", "cancelled", None)]
+)
+async def test_a_file_of_before_is_refused_and_then_brought_there(
+    path: Path, lacking: str, column: str, value: int | None
+) -> None:
     path.parent.mkdir()
     connection = sqlite3.connect(path)
     for file in schema_files("sqlite"):
-        if file.name < COLUMN:
+        if file.name < lacking:
             connection.executescript(file.sql)
     connection.execute("INSERT INTO emails (id, status) VALUES ('a', 'ACCEPTED')")
     connection.commit()
     connection.close()
     schema = SqliteSchema(path)
-    with pytest.raises(SchemaError, match=r"lacks 0003_crashes; run: mailculator schema apply"):
+    with pytest.raises(SchemaError, match=rf"lacks {lacking}.*; run: mailculator schema apply"):
         await open_queue(path, service=True)
 
-    assert await schema.apply(lambda _: None) == (COLUMN,)
+    assert await schema.apply(lambda _: None) == tuple(name for name in NAMES if name >= lacking)
 
-    assert run(path, "SELECT crashes FROM emails") == [(0,)]
+    assert run(path, f"SELECT {column} FROM emails") == [(value,)]
     assert (await schema.state()).refusal is None
 
 
@@ -115,13 +120,13 @@ async def test_by_hand_again_does_not_lower_what_a_later_file_raised(path: Path)
 async def test_what_was_taken_away_is_named(path: Path) -> None:
     await SqliteSchema(path).apply(lambda _: None)
     run(path, "DROP INDEX emails_ttl")
-    run(path, "ALTER TABLE emails DROP COLUMN recipient_domain")
+    run(path, "ALTER TABLE emails DROP COLUMN reached_at")
 
     state = await SqliteSchema(path).state()
 
-    assert state.differences == ("emails lacks the column recipient_domain", "emails_ttl is missing")
+    assert state.differences == ("emails lacks the column reached_at", "emails_ttl is missing")
     assert state.refusal is not None
-    assert "emails lacks the column recipient_domain" in state.refusal
+    assert "emails lacks the column reached_at" in state.refusal
 
 
 async def test_a_lost_index_refuses_nobody_and_is_made_again(path: Path) -> None:
@@ -182,7 +187,11 @@ async def test_columns_of_somebody_else_are_nobodys_trouble(path: Path) -> None:
 
 async def test_tables_of_another_make_are_left_as_they_are(path: Path) -> None:
     path.parent.mkdir()
-    run(path, "CREATE TABLE emails (id TEXT PRIMARY KEY, status TEXT, parked INTEGER, due_at INTEGER, ttl INTEGER)")
+    run(
+        path,
+        "CREATE TABLE emails (id TEXT PRIMARY KEY, status TEXT, parked INTEGER, due_at INTEGER, ttl INTEGER,"
+        " recipient_domain TEXT)",
+    )
 
     with pytest.raises(SchemaError, match="emails lacks the column attempts"):
         await SqliteSchema(path).apply(lambda _: None)
