@@ -14,11 +14,11 @@ from mailculator.config import Settings
 from mailculator.cutover import evidence
 from mailculator.cutover.assessment import Assessment, Step, assess
 from mailculator.cutover.evidence import ACTIVE, NEW, OLD, WINDOW, Look, Rates, Situation
-from mailculator.cutover.words import at, span, title
 from mailculator.errors import ConfigError, StoreError, StoreUnavailable
 from mailculator.pipelines.minutes import MINUTE
 from mailculator.stores import registry
 from mailculator.stores.base import Minute, Store
+from mailculator.words import at, span, title
 
 NOT_SAFE = 3
 """The step is not safe."""

@@ -21,8 +21,8 @@ from mailculator.cutover import evidence
 from mailculator.cutover import prerequisites as needs
 from mailculator.cutover.evidence import NEW, OLD, WINDOW, Look, Situation
 from mailculator.cutover.prerequisites import Prerequisite
-from mailculator.cutover.words import at, emails, some, span, title
 from mailculator.notes import ROUTINE
+from mailculator.words import at, emails, some, span, title
 
 
 class Phase(Enum):

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from mailculator.cutover import evidence
 from mailculator.cutover.evidence import ACTIVE, DAY, NEW, OLD, SEEN, Look, Situation
-from mailculator.cutover.words import at, emails, some, span, title
 from mailculator.model import Status
 from mailculator.notes import GUARD, HELD, STORES
 from mailculator.stores.base import Minute
+from mailculator.words import at, emails, some, span, title
 
 OVERDUE = 5
 """Minutes that mail may be due on the new store before it counts as not keeping up."""

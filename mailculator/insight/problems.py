@@ -1,0 +1,189 @@
+"""What is wrong with a queue, in words, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+
+from mailculator import fleet, words
+from mailculator.insight.view import Member, View
+from mailculator.lifecycle import STAGE_BY_WAITING, STAGES, WAITING
+from mailculator.model import Status
+
+
+class Severity(Enum):
+    """How bad it is: mail stands still, some of it does, or an operator wants it so."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that an operator should know of.
+
+    Arguments:
+        kind: short and stable: store_away, no_replica, relay_away, callback_away, share_away, journal_away, stopped,
+            paused, throttled, waiting, parked, poisoned, silent, read_only, clock_off.
+        text: one sentence, for people.
+        advice: what to do about it; a command to type, or "".
+        status: the list that shows it; None where there is none. `parked` narrows that list.
+        since: UTC; None where it is not known.
+    """
+
+    kind: str
+    store: str
+    severity: Severity
+    text: str
+    advice: str = ""
+    status: Status | None = None
+    parked: bool = False
+    since: datetime | None = None
+
+
+DUE_FOR = 120.0
+"""Seconds for which mail may be due at a working pipeline before its waiting is told of."""
+CLOCK_OFF = 60.0
+"""Seconds by which this machine's clock may differ from the store's."""
+
+
+def problems(view: View) -> list[Problem]:
+    """All of one store, worst first."""
+    found = list(_all(view))
+    order = list(Severity)
+    return sorted(found, key=lambda one: order.index(one.severity))
+
+
+def _all(view: View) -> Iterator[Problem]:
+    if view.error is not None:
+        yield Problem(
+            "store_away", view.store, Severity.CRITICAL, f"{words.title(view.store)} does not answer: {view.error}"
+        )
+        return
+    yield from _store(view)
+    yield from _dependencies(view)
+    yield from _pauses(view)
+    yield from _members(view)
+    yield from _mail(view)
+
+
+def _store(view: View) -> Iterator[Problem]:
+    if view.ping is not None and not view.ping.writable:
+        yield Problem("read_only", view.store, Severity.CRITICAL, f"{words.title(view.store)} takes no writes.")
+    if view.stopped is not None:
+        yield Problem(
+            "stopped",
+            view.store,
+            Severity.CRITICAL,
+            f"Nothing is claimed from {words.title(view.store)}: {view.stopped}.",
+            advice=f"mailculator {view.store} resume --why …",
+        )
+    off = view.ping.clock_off if view.ping is not None else None
+    if off is not None and abs(off) > CLOCK_OFF:
+        way = "ahead of" if off > 0 else "behind"
+        text = f"This machine's clock is {abs(off):.0f} s {way} that of {words.title(view.store)}."
+        yield Problem("clock_off", view.store, Severity.WARNING, text)
+
+
+_WORDS = {
+    "relay": ("The relay takes no mail", Status.READY),
+    "callback": ("Callbacks fail", Status.SENT),
+    "share": ("Payload files cannot be read", Status.ACCEPTED),
+    "journal": ("The journal cannot be written, so that nothing is sent", Status.READY),
+}
+
+
+def _dependencies(view: View) -> Iterator[Problem]:
+    """What open breakers say, once for all replicas that say it."""
+    for name, (says, status) in _WORDS.items():
+        among = [one for one in view.working if name in one.facts.away]
+        if not among:
+            continue
+        since = min(one.facts.away[name].since for one in among)
+        last = max((one.facts.away[name] for one in among), key=lambda one: one.since)
+        everywhere = len(among) == len(view.working)
+        where = "" if everywhere else f" at {_named(among)}"
+        yield Problem(
+            f"{name}_away",
+            view.store,
+            Severity.CRITICAL if everywhere else Severity.WARNING,
+            f"{says}{where}, since {_clock(since)}: {last.reason or 'no reason given'}.",
+            advice="It goes on by itself when that is there again.",
+            status=status,
+            since=datetime.fromtimestamp(since, UTC),
+        )
+    slowed = [one for one in view.working if one.facts.rate_reason]
+    if slowed:
+        least = min(one.facts.rate for one in slowed)
+        text = (
+            f"The relay slows us down ({slowed[0].facts.rate_reason}): {least:.3g} mails a second at {_named(slowed)}."
+        )
+        yield Problem("throttled", view.store, Severity.WARNING, text, status=Status.READY)
+
+
+def _pauses(view: View) -> Iterator[Problem]:
+    for pause in view.pauses:
+        until = "until somebody resumes it" if pause.until is None else f"until {words.at(pause.until)}"
+        name = "" if pause.pipeline == fleet.WHOLE else f" {pause.pipeline}"
+        yield Problem(
+            "paused",
+            view.store,
+            Severity.INFO,
+            f"{_sentence(fleet.named(pause.pipeline))} paused by {pause.who} {until}: {pause.why}",
+            advice=f"mailculator resume{name} --store {view.store} --why …",
+            status=next((stage.waiting for stage in STAGES if stage.name == pause.pipeline), None),
+            since=pause.since,
+        )
+
+
+def _members(view: View) -> Iterator[Problem]:
+    for one in view.members:
+        if one.silent:
+            text = f"Replica {one.name} has been silent for {words.span(one.age)}."
+            yield Problem("silent", view.store, Severity.WARNING, text)
+    if not view.working:
+        text = f"No replica works on {words.title(view.store)}" + (
+            ", though mail waits there." if view.backlog else "."
+        )
+        yield Problem("no_replica", view.store, Severity.CRITICAL if view.backlog else Severity.WARNING, text)
+
+
+def _mail(view: View) -> Iterator[Problem]:
+    for status in sorted(WAITING):
+        one = view.counts.get(status)
+        if one is None:
+            continue
+        if one.parked:
+            text = f"{words.emails(one.parked)} parked in {status}: nobody works on {_them(one.parked)} until released."
+            advice = "mailculator queue list --parked; mailculator release ID --why …"
+            yield Problem("parked", view.store, Severity.WARNING, text, advice, status, parked=True)
+        stage = STAGE_BY_WAITING[status].name
+        paused = any(pause.stops(stage) for pause in view.pauses)
+        if one.oldest_age > DUE_FOR and not paused:
+            text = (
+                f"{words.emails(one.count - one.parked)} in {status}, the oldest due for {words.span(one.oldest_age)}."
+            )
+            yield Problem("waiting", view.store, Severity.WARNING, text, status=status)
+    if view.poisoned_count:
+        some = ", ".join(view.poisoned[:3])
+        text = f"{view.poisoned_count} records that nobody can work on, among them {some}."
+        yield Problem("poisoned", view.store, Severity.WARNING, text)
+
+
+def _them(count: int) -> str:
+    return "it" if count == 1 else "them"
+
+
+def _named(members: Sequence[Member]) -> str:
+    return words.some([one.name for one in members], 3)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _clock(epoch: float) -> str:
+    return f"{datetime.fromtimestamp(epoch, UTC):%H:%M:%SZ}"
