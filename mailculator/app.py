@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,6 +28,7 @@ from mailculator.notes import GUARD, STORES
 from mailculator.pipelines.crew import Crew, Memory
 from mailculator.pipelines.minutes import MINUTE
 from mailculator.pipelines.runner import Pace
+from mailculator.pipelines.surroundings import Surroundings
 from mailculator.stores import guard, registry
 from mailculator.stores.base import Ping
 from mailculator.stores.guard import DuplicateGuard
@@ -59,7 +61,8 @@ class Service:
             stores=self._stores,
             warnings=[warning.variable for warning in config_checks.warnings(settings)],
         )
-        self._observer = fan_out(self._metrics, self._health, observer)
+        self._surroundings = Surroundings(epoch=time.time)
+        self._observer = fan_out(self._metrics, self._health, self._surroundings, observer)
         self._crews: list[Crew] = []
         self._stopping = asyncio.Event()
         self._died = False
@@ -183,6 +186,7 @@ class Service:
             ),
             on_ping=partial(self._pinged, name),
             on_counts=partial(self._counted, name),
+            surroundings=self._surroundings,
             on_death=self._mourn,
         )
         for runner in crew.runners:

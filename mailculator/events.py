@@ -155,6 +155,17 @@ class RateChanged:
 
 
 @value
+class PauseChanged:
+    """An operator has paused a pipeline, or its pause is over. `who` and `why` are those of the pause."""
+
+    store: str
+    pipeline: str
+    paused: bool
+    who: str = ""
+    why: str = ""
+
+
+@value
 class PipelineFailed:
     """A handler raised what it should not have, or a loop died. `fatal` = the process will end."""
 
@@ -186,6 +197,7 @@ Event = (
     | CallbackAttempted
     | BreakerChanged
     | RateChanged
+    | PauseChanged
     | PipelineFailed
     | Lifetime
 )

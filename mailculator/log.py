@@ -25,6 +25,7 @@ from mailculator.events import (
     Event,
     Lifetime,
     Moved,
+    PauseChanged,
     PipelineFailed,
     Purged,
     RateChanged,
@@ -163,6 +164,7 @@ class LogObserver:
             StoreNoticed: self._noticed,
             BreakerChanged: self._breaker,
             RateChanged: self._paced,
+            PauseChanged: self._paused,
             PipelineFailed: self._bug,
             Lifetime: self._lifetime,
             ClaimLost: self._claim_lost,
@@ -276,6 +278,13 @@ class LogObserver:
             self._out.log(logging.WARNING, "smtp.slowed", per_second=round(event.per_second, 2), reason=event.reason)
         else:
             self._out.log(logging.INFO, "smtp.full_speed", per_second=event.per_second)
+
+    def _paused(self, event: PauseChanged) -> None:
+        if event.paused:
+            fields = {"store": event.store, "pipeline": event.pipeline, "by": event.who, "why": event.why}
+            self._out.log(logging.WARNING, "pipeline.paused", **fields)
+        else:
+            self._out.log(logging.INFO, "pipeline.resumed", store=event.store, pipeline=event.pipeline)
 
     def _bug(self, event: PipelineFailed) -> None:
         level, name = (logging.CRITICAL, "pipeline.died") if event.fatal else (logging.ERROR, "pipeline.failed")

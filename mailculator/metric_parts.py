@@ -12,6 +12,11 @@ from prometheus_client.registry import Collector
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
+QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+ATTEMPT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
+DELIVERY = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
+"""Buckets, in seconds: of a verb or a request, of a try, of the whole way."""
+
 
 class Bound(dict[tuple[str, ...], M], Generic[M]):
     """A metric's children by their label values, each looked up in the metric once: that look-up is the dear part."""

@@ -22,6 +22,7 @@ from mailculator.events import (
     ClaimLost,
     Event,
     Moved,
+    PauseChanged,
     PipelineFailed,
     Purged,
     RateChanged,
@@ -31,12 +32,8 @@ from mailculator.events import (
     StoreNoticed,
 )
 from mailculator.lifecycle import STAGES
-from mailculator.metric_parts import Bound, Units, tasks
+from mailculator.metric_parts import ATTEMPT, DELIVERY, QUICK, Bound, Units, tasks
 from mailculator.model import Status, StatusCount
-
-_QUICK = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-_ATTEMPT = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 600.0)
-_DELIVERY = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0)
 
 TASKS = "mailculator_tasks"
 
@@ -96,7 +93,7 @@ class MetricsObserver:
             Counter("mailculator_pipeline_errors", "Errors that no pipeline foresaw.", labels, registry=registry)
         )
         self._polls = Bound(
-            Histogram("mailculator_poll_duration_seconds", "One claim.", labels, buckets=_QUICK, registry=registry)
+            Histogram("mailculator_poll_duration_seconds", "One claim.", labels, buckets=QUICK, registry=registry)
         )
         self._successes = Bound(
             Gauge(
@@ -109,8 +106,16 @@ class MetricsObserver:
         self._inflight = Bound(
             Gauge("mailculator_inflight", "Emails in hand.", labels, registry=registry),
         )
+        self._paused = Bound(
+            Gauge(
+                "mailculator_pipeline_paused",
+                "1 while it claims nothing because an operator wants it so.",
+                labels,
+                registry=registry,
+            )
+        )
         self._time_to_sent = Histogram(
-            "mailculator_time_to_sent_seconds", "From insertion to the relay.", buckets=_DELIVERY, registry=registry
+            "mailculator_time_to_sent_seconds", "From insertion to the relay.", buckets=DELIVERY, registry=registry
         )
 
     def _transports(self, registry: CollectorRegistry) -> None:
@@ -118,7 +123,7 @@ class MetricsObserver:
             Counter("mailculator_smtp_attempts", "Tries at the relay.", ("result", "code_class"), registry=registry)
         )
         self._smtp_seconds = Histogram(
-            "mailculator_smtp_attempt_duration_seconds", "One try at the relay.", buckets=_ATTEMPT, registry=registry
+            "mailculator_smtp_attempt_duration_seconds", "One try at the relay.", buckets=ATTEMPT, registry=registry
         )
         self._unknown = Counter(
             "mailculator_unknown_outcome", "Mails that left without the relay's reply coming back.", registry=registry
@@ -138,7 +143,7 @@ class MetricsObserver:
             Counter("mailculator_callback_attempts", "POSTs to producers.", ("kind", "result"), registry=registry)
         )
         self._callback_seconds = Histogram(
-            "mailculator_callback_attempt_duration_seconds", "One POST.", buckets=_ATTEMPT, registry=registry
+            "mailculator_callback_attempt_duration_seconds", "One POST.", buckets=ATTEMPT, registry=registry
         )
         self._breakers = Bound(
             Gauge(
@@ -152,7 +157,7 @@ class MetricsObserver:
             Counter("mailculator_store_errors", "Verbs of a store that failed.", labels, registry=registry)
         )
         self._store_seconds = Bound(
-            Histogram("mailculator_store_op_seconds", "One verb of a store.", labels, buckets=_QUICK, registry=registry)
+            Histogram("mailculator_store_op_seconds", "One verb of a store.", labels, buckets=QUICK, registry=registry)
         )
         self._notices = Bound(
             Counter("mailculator_store_notices", "What a store saw.", ("store", "kind"), registry=registry)
@@ -196,6 +201,7 @@ class MetricsObserver:
             CallbackAttempted: self._posted,
             BreakerChanged: self._broken,
             RateChanged: self._paced,
+            PauseChanged: lambda event: self._paused[event.store, event.pipeline].set(event.paused),
             Rescued: self._rescued,
             ClaimLost: self._lost,
             Purged: self._deleted,

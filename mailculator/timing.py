@@ -19,6 +19,8 @@ class Timing:
             which the older consumer itself takes a row for abandoned.
         rescue_every: pause between two scans for expired leases, and for rows to purge.
         check_every: pause between two background checks (ping, counts).
+        follow_every: pause between two looks for what operators have paused.
+        report_every: pause between two reports of how this process is.
         gather: under load results gather for up to this long between two writes, since a write costs the store, and
             this process, as much as dozens of the results in it.
         store_timeout: a store's answer to one statement or transaction.
@@ -43,6 +45,8 @@ class Timing:
     foreign_hold: float = 1800.0
     rescue_every: float = 10.0
     check_every: float = 5.0
+    follow_every: float = 2.0
+    report_every: float = 5.0
     gather: float = 0.05
     store_timeout: float = 30.0
     smtp_connect: float = 30.0

@@ -13,6 +13,7 @@ from typing import Any
 
 from mailculator.clock import Clock
 from mailculator.events import Observer, PipelineFailed, fan_out
+from mailculator.facts import Facts
 from mailculator.journal.base import Marks
 from mailculator.model import Status, StatusCount
 from mailculator.notes import HELD
@@ -20,12 +21,18 @@ from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.housekeeping import Housekeeper
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.minutes import MINUTE, Learned, MinuteKeeper, Sources, Tally
+from mailculator.pipelines.pausing import Follower
+from mailculator.pipelines.reporting import Ledger, Reporter
 from mailculator.pipelines.rescue import Judge
 from mailculator.pipelines.runner import Pace, Runner
 from mailculator.pipelines.solitude import Solitude
+from mailculator.pipelines.surroundings import Surroundings
 from mailculator.stores.base import Ping
 from mailculator.stores.watched import WatchedStore
 from mailculator.timing import Timing
+
+RARER = 3
+"""So many times less often is looked and told where looks are paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ class Crew:
         judge: as for Housekeeper.
         memory: how the minutes of the store are kept.
         on_ping, on_counts: as for Housekeeper.
+        surroundings: what is around the mail of all stores.
         on_death: called when one of the loops ended though nobody had stopped it: a bug, already reported.
     """
 
@@ -72,10 +80,12 @@ class Crew:
         memory: Memory,
         on_ping: Callable[[Ping | None], None],
         on_counts: Callable[[Mapping[Status, StatusCount]], None],
+        surroundings: Surroundings,
         on_death: Callable[[], None],
     ) -> None:
         tally = Tally(store.name)
-        observer = fan_out(observer, tally)
+        self._ledger = Ledger(store.name, epoch=lambda: memory.utc().timestamp())
+        observer = fan_out(observer, tally, self._ledger)
         self._store = store
         self._observer = observer
         self._on_death = on_death
@@ -123,6 +133,18 @@ class Crew:
             on_learned=memory.on_learned,
         )
 
+        rarer = RARER if store.capabilities.looks_are_paid else 1
+        self._follower = Follower(
+            store, self.runners, every=timing.follow_every * rarer, clock=clock, observer=observer
+        )
+        self._surroundings = surroundings
+        self._began = memory.utc().timestamp()
+        self._draining = False
+        self._reporter = Reporter(
+            store, replica=pace.holder, every=timing.report_every * rarer, clock=clock, facts=self._facts
+        )
+        surroundings.on_change(self._reporter.tell)
+
     def wake(self, status: Status) -> None:
         """Mail has come into this status: whoever claims it looks now."""
         wake = self._wakes.get(status)
@@ -131,6 +153,7 @@ class Crew:
 
     def stop(self) -> None:
         """Claim nothing more; `run` ends when what has begun is on record."""
+        self._draining = True
         for runner in self.runners:
             runner.stop()
 
@@ -149,6 +172,8 @@ class Crew:
                 "tend": self._housekeeper.tend(),
                 "upkeep": self._housekeeper.upkeep(),
                 "minutes": self._minutes.run(),
+                "pauses": self._follower.run(),
+                "reports": self._reporter.run(),
             }
             for name, loop in side.items():
                 group.create_task(self._watched(name, loop), name=f"{self._store.name}/{name}")
@@ -160,6 +185,23 @@ class Crew:
             self._keeper.stop()
             self._housekeeper.stop()
             self._minutes.stop()
+            self._follower.stop()
+            self._reporter.stop()
+
+    def _facts(self) -> Facts:
+        around = self._surroundings
+        return Facts(
+            started=self._began,
+            draining=self._draining,
+            in_flight={runner.stage.name: runner.in_flight for runner in self.runners},
+            paused=self._follower.paused,
+            totals=self._ledger.totals(),
+            away=around.away,
+            relay=self._ledger.relay,
+            callback=self._ledger.callback,
+            rate=around.rate,
+            rate_reason=around.rate_reason,
+        )
 
     def _notes(self, memory: Memory) -> Mapping[str, str]:
         held = sum(runner.in_flight for runner in self.runners)

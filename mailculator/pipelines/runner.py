@@ -96,6 +96,7 @@ class Runner:
         self._look = True
         self._looked_at = clock.now()
         self._failures = 0
+        self._paused = False
         self._ahead: deque[tuple[Email, float]] = deque()
         self._headway = (
             Headway(clock, window=2 * timing.gather, most=pace.batch)
@@ -126,6 +127,16 @@ class Runner:
         """Look for work now: something may be due."""
         self._look = True
         self._news.set()
+
+    def pause(self) -> None:
+        """Claim nothing more until `resume`, and give back what has not begun; what has begun is finished."""
+        self._paused = True
+        self._give_back("paused")
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._paused = False
+        self.wake()
 
     def stop(self) -> None:
         """Claim nothing more, give back what has not begun; `run` ends when what has begun is on record."""
@@ -183,6 +194,8 @@ class Runner:
             self._look = True
 
     def _room(self) -> int:
+        if self._paused:
+            return 0
         limit, ahead, held = self._pipeline.concurrency, self._headway.allowed(), self.in_flight
         if self._store.capabilities.renews_together:
             # Results that gather occupy nobody. Where they are not written at all, as many as a write takes are enough.
@@ -228,7 +241,9 @@ class Runner:
             await self._marks.begin([claim_key(self._store.name, token) for token in tokens])
 
     def _begin(self) -> None:
-        # A claim may come back after the stop: none of it begins.
+        # A claim may come back after the stop, or a pause: none of it begins.
+        if self._paused:
+            self._give_back("paused")
         while self._ahead and len(self._tasks) < self._pipeline.concurrency and not self._halt.is_set():
             if (away := self._away()) and (self._tasks or not self._admitted(1)):
                 self._give_back(f"the {away} is away")

@@ -105,6 +105,8 @@ class Capabilities:
     many_processes: bool
     count_every: float = 5.0
     """Seconds between two counts, at the least: where a count is paid for, it is asked for less often."""
+    looks_are_paid: bool = False
+    """True where each look costs money: what operators ask for is looked at, and told, a third as often."""
     renews_together: bool = True
     """False where each email that is renewed costs a write of its own: fewer are claimed ahead of their handling."""
 

@@ -23,6 +23,7 @@ from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.crew import Crew, Memory
 from mailculator.pipelines.runner import Pace
 from mailculator.pipelines.solitude import Solitude
+from mailculator.pipelines.surroundings import Surroundings
 from mailculator.stores.rescue_name import RescueNames
 from mailculator.stores.watched import WatchedStore
 from mailculator.timing import Timing
@@ -208,6 +209,7 @@ class Incarnation:
             memory=Memory(notes=dict, on_learned=lambda minutes, survey: None, utc=self.clock.wall, reach=600.0),
             on_ping=lambda ping: None,
             on_counts=lambda counts: None,
+            surroundings=Surroundings(self.clock.now),
             on_death=self._mourn,
         )
 

@@ -115,7 +115,9 @@ class DynamodbStore:
     """
 
     name = NAME
-    capabilities = Capabilities(many_processes=True, count_every=COUNT_EVERY, renews_together=False)
+    capabilities = Capabilities(
+        many_processes=True, count_every=COUNT_EVERY, renews_together=False, looks_are_paid=True
+    )
 
     def __init__(
         self,
