@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.sampler import Sampler, by_part, cumulative, own
 from mailculator import config, log, message, payload
 from mailculator.app import Service
-from mailculator.cli.service import heed_signals
+from mailculator.cli.service import heed_signals, spare_the_collector
 from mailculator.journal.scribe import Scribe
 from mailculator.journal.segments import Segments
 from mailculator.pipelines import files
@@ -78,6 +78,7 @@ async def serve(sampler: Sampler) -> int:
     log.configure(settings)
     service = Service(settings, observer=log.LogObserver(settings))
     heed_signals(service, settings)
+    spare_the_collector()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, sampler.toggle)
     return await service.run()
 

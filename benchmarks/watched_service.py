@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mailculator import config, log
 from mailculator.app import Service
-from mailculator.cli.service import fast_loop, heed_signals
+from mailculator.cli.service import fast_loop, heed_signals, spare_the_collector
 from mailculator.pipelines.leases import Keeper
 
 TICK = 0.002
@@ -98,6 +98,7 @@ async def serve(found: dict[str, list[float]]) -> int:
     log.configure(settings)
     service = Service(settings, observer=log.LogObserver(settings))
     heed_signals(service, settings)
+    spare_the_collector()
     loop.add_signal_handler(signal.SIGUSR1, pulse.toggle)
     code = await service.run()
     found |= {"stalls": pulse.stalls, "late": beats.late}

@@ -35,13 +35,14 @@ class Lease:
     Arguments:
         expires_at: monotonic seconds; counted from before the claim was asked for, so it never outlives the store's.
         clock: the monotonic clock it is compared with.
-        refresh: renews it if its last renewal is overdue; never fails, but it may be lost or old as before afterwards.
+        refresh: renews the lease that it is given if its last renewal is overdue; never fails, but that may be lost or old
+            as before afterwards. It does not refer to this one: an email should leave no ring of objects behind.
     """
 
     expires_at: float
     clock: Callable[[], float]
     lost: bool = False
-    refresh: Callable[[], Awaitable[None]] | None = None
+    refresh: Callable[[Lease], Awaitable[None]] | None = None
 
     def holds(self, margin: float = 0.0) -> bool:
         """Whether it is still ours for `margin` more seconds."""

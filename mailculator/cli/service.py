@@ -22,6 +22,8 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on standar
 
 HEALTH_TIMEOUT = 4.0
 """Seconds; the image's HEALTHCHECK gives it five."""
+COLLECT_EVERY = 20_000
+"""Objects more than there were at the last look for rings of them."""
 ANSWER_LIMIT = 16_384
 """Bytes of a health answer that are shown."""
 
@@ -118,11 +120,25 @@ async def _run() -> int:
         observer(Lifetime("warning", (("detail", warning),)))
     service = Service(settings, observer=observer)
     heed_signals(service, settings)
+    spare_the_collector()
     code = await service.run()
     # Everything is closed. A thread that reads from a share that hangs would keep the interpreter from ending.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def spare_the_collector() -> None:
+    """Have Python look for rings of objects less often, and never again among those of the start.
+
+    An email leaves no ring behind (a test holds the pipelines to that), so that these looks, at every 700 objects that
+    are not given back, find nothing, and cost a twentieth of an email's CPU.
+    """
+    import gc
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY)
 
 
 def heed_signals(service: Service, settings: Settings) -> None:

@@ -43,7 +43,7 @@ class Attempt:
         """Asked before the final dot. Its yes means that whoever finds this mail abandoned will know of the dot."""
         lease = self._email.lease
         if lease is not None and lease.refresh is not None:
-            await lease.refresh()
+            await lease.refresh(lease)
         if not self.is_ours():
             return False
         try:

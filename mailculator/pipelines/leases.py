@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
@@ -36,8 +35,7 @@ class Keeper:
             asked_at: the clock's time from before the claim was asked for.
             on_lost: called once when a renewal finds that the claim is not ours any more.
         """
-        lease = Lease(asked_at + self._timing.lease, self._clock.now)
-        lease.refresh = partial(self._refresh, lease)
+        lease = Lease(asked_at + self._timing.lease, self._clock.now, refresh=self._refresh)
         expires_at = None if email.expires_in is None else asked_at + email.expires_in
         held = replace(email, lease=lease, expires_at=expires_at)
         self._held[email.id] = (held, on_lost)

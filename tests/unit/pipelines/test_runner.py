@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -696,3 +697,23 @@ async def test_while_what_it_depends_on_takes_no_probe_what_was_claimed_ahead_is
         moved = await bench.seen.expect(Moved, 1)
     assert moved[0].outcome == "release"
     assert bench.marks.kinds("a") == []
+
+
+async def test_an_email_leaves_no_ring_of_objects_behind() -> None:
+    bench = Bench(concurrency=10)
+    async with bench.running():
+        bench.store.add("first")
+        bench.runner.wake()
+        await bench.seen.expect(Moved, 1)
+        await bench.clock.settle()
+        gc.collect()
+        gc.disable()
+        try:
+            bench.store.add(*(f"e{n:02}" for n in range(60)))
+            bench.runner.wake()
+            await bench.seen.expect(Moved, 61)
+            await bench.clock.settle()
+            found = gc.collect()
+        finally:
+            gc.enable()
+    assert found < 60, "the process looks for rings seldom, since no email leaves one"

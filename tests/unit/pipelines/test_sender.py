@@ -433,7 +433,7 @@ async def test_a_lease_that_ended_while_the_disk_took_its_time_keeps_the_dot_her
 async def test_a_lease_is_renewed_before_the_dot(bench: Bench) -> None:
     lease = Lease(bench.clock.now() + 1.0, bench.clock.now)
 
-    async def refresh() -> None:
+    async def refresh(lease: Lease) -> None:
         lease.expires_at = bench.clock.now() + TIMING.lease
 
     assert isinstance(await bench.handle(lease=lease), Release), "before DATA it has too little left"
