@@ -35,8 +35,8 @@ class Lease:
     Arguments:
         expires_at: monotonic seconds; counted from before the claim was asked for, so it never outlives the store's.
         clock: the monotonic clock it is compared with.
-        refresh: renews the lease that it is given if its last renewal is overdue; never fails, but that may be lost or old
-            as before afterwards. It does not refer to this one: an email should leave no ring of objects behind.
+        refresh: renews the lease it is given if its last renewal is overdue; never fails, but it may be lost or old as
+            before afterwards. It refers to none itself: an email should leave no ring of objects behind.
     """
 
     expires_at: float
