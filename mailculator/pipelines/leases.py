@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
@@ -37,9 +36,11 @@ class Keeper:
         """
         lease = Lease(asked_at + self._timing.lease, self._clock.now, refresh=self._refresh)
         expires_at = None if email.expires_in is None else asked_at + email.expires_in
-        held = replace(email, lease=lease, expires_at=expires_at)
-        self._held[email.id] = (held, on_lost)
-        return held
+        # In place, though it is a value: it has just been made, and to make another takes longer than all else here.
+        object.__setattr__(email, "lease", lease)
+        object.__setattr__(email, "expires_at", expires_at)
+        self._held[email.id] = (email, on_lost)
+        return email
 
     def drop(self, email: Email) -> None:
         """Stop renewing: its result is on record, or it is lost."""
