@@ -265,7 +265,8 @@ class Runner:
         outcome = Release("interrupted") if work.cancelled() else work.result()
         self._hand_in(email, outcome, claimed_at)
         self._begin()
-        self._news.set()
+        if self._look and self._room() > 0:  # else the loop would find nothing to do, once for each email
+            self._news.set()
 
     async def _handle(self, email: Email) -> Outcome:
         if email.crashes:
