@@ -23,6 +23,7 @@ class Timing:
         report_every: pause between two reports of how this process is.
         gather: under load results gather for up to this long between two writes, since a write costs the store, and
             this process, as much as dozens of the results in it.
+        gather_each: the same where each result is a write of its own, so that only their ways share anything.
         store_timeout: a store's answer to one statement or transaction.
         smtp_connect, smtp_command, smtp_data, smtp_body, smtp_dot: RFC 5321 section 4.5.3.2, connect being ours.
         smtp_idle: an unused connection is closed after this long; smtp_age: a used one is not reused after it.
@@ -47,7 +48,8 @@ class Timing:
     check_every: float = 5.0
     follow_every: float = 2.0
     report_every: float = 5.0
-    gather: float = 0.05
+    gather: float = 0.25
+    gather_each: float = 0.05
     store_timeout: float = 30.0
     smtp_connect: float = 30.0
     smtp_command: float = 300.0

@@ -44,7 +44,7 @@ class Recorder:
     Arguments:
         pipeline: its name, for events.
         group: results in one write, at the most.
-        timing: `gather` is the longest that results gather after a write, unless a whole group has come before.
+        gather: the longest that results gather after a write, in seconds, unless a whole group has come before.
         on_done: told the email, and the status it went to (None when its claim was lost), after the write.
     """
 
@@ -54,6 +54,7 @@ class Recorder:
         pipeline: str,
         *,
         group: int,
+        gather: float,
         timing: Timing,
         clock: Clock,
         rng: random.Random,
@@ -63,6 +64,7 @@ class Recorder:
         self._store = store
         self._pipeline = pipeline
         self._group = group
+        self._gather = gather
         self._timing = timing
         self._clock = clock
         self._rng = rng
@@ -101,7 +103,7 @@ class Recorder:
                 began = self._clock.now()
                 await self._write(group)
                 took = self._clock.now() - began
-                self._gathers_until = self._clock.now() + min(GATHER_SHARE * took, self._timing.gather)
+                self._gathers_until = self._clock.now() + min(GATHER_SHARE * took, self._gather)
 
     async def _write(self, group: list[Result]) -> None:
         moves = [result.move for result in group]

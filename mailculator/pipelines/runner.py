@@ -109,6 +109,7 @@ class Runner:
             store,
             pipeline.stage.name,
             group=pace.batch,
+            gather=timing.gather if store.capabilities.renews_together else timing.gather_each,
             timing=timing,
             clock=clock,
             rng=rng,

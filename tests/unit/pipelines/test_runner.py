@@ -292,6 +292,29 @@ async def test_results_gather_for_a_while_after_a_write_by_how_dear_it_was_and_t
     assert bench.store.groups == [1, 2]
 
 
+@pytest.mark.parametrize(("together", "most"), [(True, TIMING.gather), (False, TIMING.gather_each)])
+async def test_however_dear_a_write_is_results_gather_no_longer_than_their_store_makes_worth_while(
+    together: bool, most: float
+) -> None:
+    bench = Bench(concurrency=10, renews_together=together)
+    record = bench.store.record
+
+    async def dear_record(moves: object) -> object:
+        await bench.clock.advance(8.0)
+        return await record(moves)  # type: ignore[arg-type]
+
+    bench.store.record = dear_record  # type: ignore[method-assign,assignment]
+    bench.store.add("first")
+    async with bench.running():
+        await bench.seen.expect(Moved, 1)
+        bench.store.add("second")
+        bench.runner.wake()
+        await bench.clock.advance(most - 1 / 128)
+        assert bench.store.groups == [1]
+        await bench.clock.advance(1 / 64)
+        await bench.seen.expect(Moved, 2)
+
+
 async def test_a_whole_group_of_results_waits_for_nothing() -> None:
     bench = Bench(concurrency=10, batch=3)
     record = bench.store.record
