@@ -1,14 +1,19 @@
-"""The thread that writes marks, in groups: while one group is being made durable, the next gathers."""
+"""The thread that writes marks, in groups: while one is made durable, and for as long again, the next gathers."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from mailculator.journal.segments import Segments
 from mailculator.values import value
+
+GATHER_LIMIT = 0.005
+"""Seconds for which marks gather after a write, at the most; else for as long as that write took. A write costs this
+process as much as dozens of the marks in it."""
 
 
 @value
@@ -32,6 +37,7 @@ class Scribe:
     Arguments:
         on_written: told each group once all of it was written, or what it failed with; on the loop.
         on_started: told of each segment that was asked for, or why there is none; on the loop.
+        now, pause: monotonic seconds, and to let some of them pass; for tests.
 
     To be made in the loop that it is to serve.
     """
@@ -42,10 +48,14 @@ class Scribe:
         *,
         on_written: Callable[[Sequence[Waiter], Exception | None], None],
         on_started: Callable[[Exception | None], None],
+        now: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._segments = segments
         self._on_written = on_written
         self._on_started = on_started
+        self._now = now
+        self._let_pass = pause
         self._loop = asyncio.get_running_loop()
         self._news = threading.Condition()
         self._gathered: list[Waiter] = []
@@ -76,23 +86,26 @@ class Scribe:
         await self._ended.wait()
 
     def _work(self) -> None:
-        while self._turn():
-            pass
+        while self._await_work():
+            began = self._now()
+            self._turn()
+            self._let_pass(min(self._now() - began, GATHER_LIMIT))
         self._segments.close()
         self._tell(self._ended.set)
 
-    def _turn(self) -> bool:
+    def _await_work(self) -> bool:
         with self._news:
             self._news.wait_for(lambda: self._gathered or self._start_asked or self._ending)
+            return bool(self._gathered or self._start_asked)
+
+    def _turn(self) -> None:
+        with self._news:
             group, self._gathered = self._gathered, []
             start, self._start_asked = self._start_asked, False
-            if not group and not start:
-                return False
         if start:
             self._start()
         if group:
             self._write(group)
-        return True
 
     def _start(self) -> None:
         failure: Exception | None = None
