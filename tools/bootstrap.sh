@@ -5,8 +5,8 @@
 #
 # run   what the service needs, from requirements.lock
 # dev   what its tests and checks need too, from requirements-dev.lock
-# PROGRAM  mariadbd, smtp-sink or faketime: installed through apt where PATH lacks it (the Makefile adds /usr/sbin to
-#          PATH)
+# PROGRAM  mariadbd, smtp-sink, faketime or promtool: installed through apt where PATH lacks it (the Makefile adds
+#          /usr/sbin to PATH)
 #
 # PYTHON names the interpreter of the virtual environment (default: the first of python3, python3.14 … python3.11
 # that is new enough).
@@ -90,6 +90,12 @@ need_faketime() {
   command -v faketime >/dev/null || install_packages "faketime is not on this machine" faketime
 }
 
+need_promtool() {
+  command -v promtool >/dev/null && return
+  install_packages "Prometheus's promtool is not on this machine" prometheus
+  stop_service prometheus
+}
+
 # ---- Python -------------------------------------------------------------------------------------------------------
 
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -162,7 +168,7 @@ main() {
         need_environment run requirements.lock requirements-build.lock
       ;;
     dev) need_environment dev requirements-dev.lock ;;
-    *) fail "usage: tools/bootstrap.sh run|dev [mariadbd] [smtp-sink] [faketime]" ;;
+    *) fail "usage: tools/bootstrap.sh run|dev [mariadbd] [smtp-sink] [faketime] [promtool]" ;;
   esac
   shift
   local program
@@ -171,6 +177,7 @@ main() {
       mariadbd) need_mariadbd ;;
       smtp-sink) need_smtp_sink ;;
       faketime) need_faketime ;;
+      promtool) need_promtool ;;
       *) fail "no package is known for $program" ;;
     esac
   done
