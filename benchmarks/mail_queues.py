@@ -40,13 +40,13 @@ class Queue:
 
     Arguments:
         variables: what names it to the service.
-        seconds: SQL for the seconds between the least and the greatest created_at.
+        moment: SQL for created_at as epoch seconds with their fractions.
     """
 
-    def __init__(self, producer: Producer, variables: Mapping[str, str], *, seconds: str) -> None:
+    def __init__(self, producer: Producer, variables: Mapping[str, str], *, moment: str) -> None:
         self.variables = variables
         self._producer = producer
-        self._seconds = seconds
+        self._moment = moment
 
     def lay(self, letters: Sequence[Letter]) -> None:
         """Insert them, with their histories, where nobody sees them until `open_gate`."""
@@ -74,8 +74,20 @@ class Queue:
 
     def seconds(self, since: int) -> float:
         """Between the first claim and the last acknowledgement, by the history's rows behind `since`."""
-        sql = f"SELECT {self._seconds} FROM email_status_history WHERE version IS NOT NULL AND id > {since}"
+        sql = (
+            f"SELECT MAX({self._moment}) - MIN({self._moment}) FROM email_status_history"
+            f" WHERE version IS NOT NULL AND id > {since}"
+        )
         return float(self._producer.run(sql)[0][0])
+
+    def moments(self, since: int) -> dict[str, dict[str, float]]:
+        """When each email came to each status for the first time, by the history's rows behind `since`: epoch seconds
+        of the store's clock, by id and status."""
+        sql = f"SELECT email_id, status, {self._moment} FROM email_status_history WHERE id > {since} ORDER BY id"
+        found: dict[str, dict[str, float]] = {}
+        for email_id, status, moment in self._producer.run(sql):
+            found.setdefault(email_id, {}).setdefault(status, float(moment))
+        return found
 
     def faults(self, count: int) -> list[str]:
         """What does not hold of `count` emails that all were sent and called back, each step at its version."""
@@ -98,11 +110,7 @@ async def mariadb_queue(server: PrivateMariadb) -> AsyncIterator[Queue]:
         await _apply_schema(variables)
         # Or the counts that are polled would be those of the first look.
         producer.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        yield Queue(
-            producer,
-            variables,
-            seconds="TIMESTAMPDIFF(MICROSECOND, MIN(created_at), MAX(created_at)) / 1000000",
-        )
+        yield Queue(producer, variables, moment="UNIX_TIMESTAMP(created_at)")
     finally:
         producer.close()
         mariadb.execute(server, "mysql", f"DROP DATABASE {database}")
@@ -116,7 +124,7 @@ async def sqlite_queue(directory: Path) -> AsyncIterator[Queue]:
     await _apply_schema(variables)
     producer = SqliteProducer(path)
     try:
-        yield Queue(producer, variables, seconds="(MAX(created_at) - MIN(created_at)) / 1000.0")
+        yield Queue(producer, variables, moment="created_at / 1000.0")
     finally:
         producer.close()
 
