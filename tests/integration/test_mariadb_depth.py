@@ -1,0 +1,65 @@
+"""What a verb makes MariaDB read does not grow with the queue: with neither what waits nor what is finished."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+
+from benchmarks import deep_queue, verb_costs
+from benchmarks.deep_queue import DeepQueue
+from benchmarks.mail_queues import mariadb_queue
+from benchmarks.verb_costs import BATCH, CLAIM, Cost, costs
+from mailculator.demo.mariadbd import PrivateMariadb
+from tests.support import mariadb
+
+SHALLOW = 2 * BATCH
+DEEP = 20 * BATCH
+Costs = Mapping[str, Cost]
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[PrivateMariadb]:
+    async with mariadb.shared_mariadb() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+async def queue(server: PrivateMariadb, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DeepQueue]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verb_costs, "REPEATS", 1)
+        patch.setattr(deep_queue, "settle", _at_once)  # no count of rows depends on what else the server does
+        async with mariadb_queue(server) as opened:
+            yield DeepQueue(server, opened, tmp_path_factory.mktemp("letters"), files=2)
+
+
+async def _at_once(_: PrivateMariadb) -> None:
+    return None
+
+
+@pytest.fixture(scope="module")
+async def depths(queue: DeepQueue) -> tuple[Costs, Costs]:
+    """Shallow, and then deep."""
+    found = []
+    for depth in (SHALLOW, DEEP):
+        await queue.deepen(depth, depth)
+        found.append(await costs(queue))
+    return found[0], found[1]
+
+
+def test_only_counts_read_more_where_more_waits(depths: tuple[Costs, Costs]) -> None:
+    shallow, deep = depths
+    assert shallow[CLAIM].rows >= BATCH  # or nothing is measured
+    dearer = {verb for verb, cost in deep.items() if cost.rows > 1.1 * shallow[verb].rows + BATCH}
+    assert dearer == {"counts"}
+
+
+def test_the_queue_is_as_deep_as_it_was_asked_to_be(queue: DeepQueue, depths: tuple[Costs, Costs]) -> None:
+    standing = dict(queue.execute("SELECT status, COUNT(*) FROM emails GROUP BY status"))
+    purged = 2 * BATCH  # one at each depth
+    assert standing == {"READY": DEEP, "SENT-ACKNOWLEDGED": DEEP - purged}
+    gaps = (
+        "SELECT COUNT(*) FROM emails WHERE status = 'READY' AND version - 1 <>"
+        " (SELECT COUNT(*) FROM email_status_history WHERE email_id = emails.id AND version IS NOT NULL)"
+    )
+    assert queue.execute(gaps) == ((0,),)
