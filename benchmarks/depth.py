@@ -21,9 +21,10 @@ import asyncio
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from operator import sub
 from pathlib import Path
 
 from benchmarks import deep_queue, report
@@ -59,12 +60,14 @@ class Round:
 
     Arguments:
         cpu, server_cpu: seconds, of the service and of MariaDB, while so many emails were called back.
+        pages: that MariaDB read from its files meanwhile, since they were not in its buffer pool.
     """
 
     emails: int
     seconds: float
     cpu: float
     server_cpu: float
+    pages: int
 
     @property
     def rate(self) -> float:
@@ -94,6 +97,10 @@ class Depth:
         pairs = zip(self.rounds, self.beside, strict=True)
         return statistics.median(one.rate / other.rate for one, other in pairs)
 
+    def each(self, of: Callable[[Round], float]) -> float:
+        """Of one email; the median of all rounds."""
+        return statistics.median(of(one) / one.emails for one in self.rounds)
+
 
 async def drain(deep: DeepQueue, emails: int) -> Round:
     """One round. SystemExit when an email did not do as well as it should."""
@@ -105,14 +112,19 @@ async def drain(deep: DeepQueue, emails: int) -> Round:
             async with running(("mailculator", "run"), environment(directory, deep.queue, around), log) as pid:
                 keeping = asyncio.create_task(deep.keep_up(around, total))
                 await around.called_back(WARM)
-                before = cpu_seconds(pid), cpu_seconds(deep.server.pid)
+                before = used(pid, deep.server)
                 await around.called_back(total)
-                cpu, server_cpu = cpu_seconds(pid) - before[0], cpu_seconds(deep.server.pid) - before[1]
+                cpu, server_cpu, pages = map(sub, used(pid, deep.server), before)
                 await keeping
             if faults := deep.faults(since, around.taken()):
                 raise SystemExit(f"{'; '.join(faults)}; its last words: {log.read_text()[-2000:]}")
         moments = deep.acknowledged(since)[WARM - 1 : total]
-        return Round(emails, moments[-1] - moments[0], cpu, server_cpu)
+        return Round(emails, moments[-1] - moments[0], cpu, server_cpu, round(pages))
+
+
+def used(pid: int, server: PrivateMariadb) -> tuple[float, float, float]:
+    """By now: seconds of CPU, of the service and of MariaDB, and pages that MariaDB has read from its files."""
+    return cpu_seconds(pid), cpu_seconds(server.pid), deep_queue.status(server, "Innodb_buffer_pool_reads")
 
 
 def table(depths: Sequence[Depth]) -> str:
@@ -122,19 +134,17 @@ def table(depths: Sequence[Depth]) -> str:
         depths: the shallow queue's first.
     """
     lines = [
-        f"| | data | emails/s | from … to | of that at {SHALLOW:,} | target | CPU an email, MariaDB | service |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        f"| | data | emails/s | from … to | of {SHALLOW:,}'s | target | CPU an email | MariaDB's | pages read for it |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for one in depths:
         rates = [each.rate for each in one.rounds]
-        server, service = (
-            statistics.median(cpu / each.emails * 1_000_000 for cpu, each in zip(cpus, one.rounds, strict=True))
-            for cpus in ([each.server_cpu for each in one.rounds], [each.cpu for each in one.rounds])
-        )
         ratio, target = (f"{one.ratio:.2f}", f"at least {SLOWER:g}") if one is not depths[0] else ("", "")
+        service, server = one.each(lambda found: found.cpu), one.each(lambda found: found.server_cpu)
         lines.append(
             f"| {one.name} | {one.gigabytes:.2f} GB | {statistics.median(rates):,.0f}"
-            f" | {min(rates):,.0f} … {max(rates):,.0f} | {ratio} | {target} | {server:,.0f} µs | {service:,.0f} µs |"
+            f" | {min(rates):,.0f} … {max(rates):,.0f} | {ratio} | {target} | {service * 1e6:,.0f} µs"
+            f" | {server * 1e6:,.0f} µs | {one.each(lambda found: found.pages):.1f} |"
         )
     return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from benchmarks.verb_costs import CLAIM, Cost
 
 
 def rounds(*rates: float) -> list[Round]:
-    return [Round(1000, 1000 / rate, cpu=0.5, server_cpu=0.25) for rate in rates]
+    return [Round(1000, 1000 / rate, cpu=0.5, server_cpu=0.25, pages=4500) for rate in rates]
 
 
 def deep(claim: float, *rates: float, beside: tuple[float, ...] = (100.0, 200.0, 400.0)) -> Depth:
@@ -25,8 +25,8 @@ def test_throughput_is_held_against_that_of_the_shallow_queue_in_the_same_turn()
     one = deep(1500.0, 80.0, 180.0, 200.0)
     assert one.ratio == pytest.approx(0.8)
     lines = depth.table([SHALLOW, one]).splitlines()
-    assert lines[2] == "| deep | 4.25 GB | 200 | 100 … 400 |  |  | 250 µs | 500 µs |"
-    assert lines[3] == "| deep | 4.25 GB | 180 | 80 … 200 | 0.80 | at least 0.75 | 250 µs | 500 µs |"
+    assert lines[2] == "| deep | 4.25 GB | 200 | 100 … 400 |  |  | 500 µs | 250 µs | 4.5 |"
+    assert lines[3] == "| deep | 4.25 GB | 180 | 80 … 200 | 0.80 | at least 0.75 | 500 µs | 250 µs | 4.5 |"
 
 
 def test_every_verb_has_its_line_and_every_depth_its_column() -> None:
