@@ -42,6 +42,7 @@ from mailculator.stores.base import (
     Steered,
     Survey,
 )
+from mailculator.stores.control import Control
 from mailculator.stores.guard import Lookout
 from mailculator.stores.mariadb_claimer import Claimer
 from mailculator.stores.mariadb_connection import Door, Endpoint, tls_context
@@ -89,7 +90,7 @@ class MariadbStore:
         self._wall = wall
         self._rights = Rights(pool)
         self._names = RescueNames()
-        self.control = MariadbControl(pool)
+        self.control: Control = MariadbControl(pool)
         self._claimer = Claimer(pool, duplicates=duplicates, clock=clock, token=token)
 
     async def enqueue(self, emails: Sequence[NewEmail]) -> list[Enqueued]:

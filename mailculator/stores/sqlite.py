@@ -33,6 +33,7 @@ from mailculator.stores.base import (
     Steered,
     Survey,
 )
+from mailculator.stores.control import Control
 from mailculator.stores.rescue_name import RescueNames
 from mailculator.stores.schema_files import schema_files
 from mailculator.stores.sqlite_connection import NAME, ProcessLock, Reader, Writer, connect, mapped
@@ -117,7 +118,7 @@ class SqliteStore:
         writing.execute(sqlite_moves.SCRATCH)
         self.writer = Writer(writing)
         self._reader = Reader(reading)
-        self.control = SqliteControl(self.writer, self._reader)
+        self.control: Control = SqliteControl(self.writer, self._reader)
         self._path = path
         self._lock = lock
         self._names = RescueNames()

@@ -68,6 +68,7 @@ OUR_ATTRIBUTES = [
     ("ReachedAt", "now"),
     ("Domain", {"a": "b"}),
     ("Parked", "yes"),
+    ("Cancelled", True),
     ("Expires", "never"),
     ("Hist", "1|ACCEPTED|0|"),
     ("Hist", [7, {"a": 1}]),

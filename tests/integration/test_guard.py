@@ -21,8 +21,8 @@ from mailculator.stores import mariadb_claims, mariadb_reservations
 from mailculator.stores.base import Enqueued, Recorded, Steered
 from mailculator.stores.guard import DuplicateGuard
 from mailculator.stores.mariadb import MariadbStore, open_store
-from mailculator.stores.mariadb_layout import LAYOUT
 from mailculator.stores.mariadb_pool import Session
+from mailculator.stores.mariadb_tables import LAYOUT
 from tests.contract.steps import rescue
 from tests.support import mariadb
 from tests.support.clock import FakeClock

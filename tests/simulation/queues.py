@@ -24,6 +24,8 @@ from mailculator.lifecycle import (
 )
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores.base import Enqueued, Minute, Overdue, Recorded, Renewal, Steered
+from tests.simulation.board import Board
+from tests.simulation.marks import MARKS
 from tests.simulation.rows import Entry, Line, moment
 
 _WORKING = sorted(WORKING)
@@ -48,6 +50,7 @@ class Queue:
     ) -> None:
         self.entries: dict[str, Entry] = {}
         self.remembered: dict[tuple[str, datetime], Minute] = {}
+        self.board = Board(now)
         self._standing: dict[Status, dict[str, Entry]] = {status: {} for status in Status}
         self._now = now
         self._token = token
@@ -200,23 +203,23 @@ class Queue:
         at = self._now()
         self._go(entry, target, note, at)
         entry.forget_tries()
-        entry.due, entry.parked, entry.token, entry.lease, entry.lease_version = at, False, None, None, None
+        entry.due, entry.parked, entry.cancelled = at, False, None
+        entry.token, entry.lease, entry.lease_version = None, None, None
         if target in (Status.ACCEPTED, Status.READY):
             entry.generation, entry.reached = entry.generation + 1, None
         if entry.ttl is not None and entry.ttl <= at:
             entry.ttl = int(at + ttl_extension)
         return Steered.DONE
 
-    def release(self, ids: Sequence[str], who: str, why: str) -> list[Steered]:
-        """Parking ends."""
-        note = clean(f"released by {who}: {why}")
-        return [self._release(self.entries.get(one.lower()), note) for one in ids]
+    def mark(self, past: str, ids: Sequence[str], who: str, why: str) -> list[Steered]:
+        """What is no move; `past` is one of MARKS."""
+        note = clean(f"{past} by {who}: {why}")
+        return [self._mark(past, self.entries.get(one.lower()), note, why) for one in ids]
 
-    def _release(self, entry: Entry | None, note: str) -> Steered:
-        if entry is None or not entry.parked:
-            return Steered.MISSING if entry is None else Steered.NOT_APPLICABLE
+    def _mark(self, past: str, entry: Entry | None, note: str, why: str) -> Steered:
         at = self._now()
-        entry.parked, entry.due, entry.attempts, entry.failing, entry.crashes = False, at, 0, None, 0
+        if entry is None or not MARKS[past](entry, at, why):
+            return Steered.MISSING if entry is None else Steered.NOT_APPLICABLE
         entry.lines.append(Line(entry.status, None, note, at))
         return Steered.DONE
 
@@ -258,12 +261,17 @@ class Queue:
         due = [entry.due for entry in entries.values() if not entry.parked or status not in WAITING]
         return StatusCount(len(entries), parked, max(0.0, at - min(due)) if due else 0.0)
 
-    def page(self, status: Status | None, parked: bool | None, after: str | None, limit: int) -> list[Row]:
+    def page(
+        self, status: Status | None, parked: bool | None, domain: str | None, after: str | None, limit: int
+    ) -> list[Row]:
         """In the order of their ids."""
         found = [
             entry
             for email_id, entry in sorted(self.entries.items())
-            if status in (None, entry.status) and parked in (None, entry.parked) and email_id > (after or "")
+            if status in (None, entry.status)
+            and parked in (None, entry.parked)
+            and domain in (None, entry.domain)
+            and email_id > (after or "")
         ]
         return [entry.as_row() for entry in found[: max(limit, 0)]]
 

@@ -57,6 +57,7 @@ class Entry:
     crashes: int = 0
     generation: int = 0
     parked: bool = False
+    cancelled: str | None = None
     holder: str | None = None
     token: str | None = None
     lease: float | None = None
@@ -98,6 +99,7 @@ class Entry:
             last_error=self.error if known else None,
             expires_in=None if self.ttl is None else self.ttl - at,
             crashes=self.crashes if known else 0,
+            cancelled=self.cancelled,
         )
 
     def as_row(self) -> Row:
@@ -123,4 +125,5 @@ class Entry:
             lease_until=moment_or_none(self.lease),
             reached_at=moment_or_none(self.reached),
             crashes=self.crashes,
+            cancelled=self.cancelled,
         )

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from mailculator.errors import StoreUnavailable
+from mailculator.fleet import Deed, Pause, Replica
 from mailculator.lifecycle import Move, Stage
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores.base import (
@@ -23,7 +24,9 @@ from mailculator.stores.base import (
     Steered,
     Survey,
 )
+from mailculator.stores.control import Control
 from mailculator.stores.rescue_name import RescueNames
+from tests.simulation.board import Board
 from tests.simulation.queues import Queue
 
 T = TypeVar("T")
@@ -50,6 +53,36 @@ class DirectLine:
         return future
 
 
+class SimulatedControl:
+    """The Control of one process."""
+
+    def __init__(self, board: Board, line: Line) -> None:
+        self._board = board
+        self._ask = line.ask
+
+    async def pause(self, pipeline: str, *, seconds: float | None, who: str, why: str) -> None:
+        """See Control, as with all that follows."""
+        await self._ask("pause", partial(self._board.pause, pipeline, seconds, who, why))
+
+    async def resume(self, pipeline: str, *, who: str, why: str) -> bool:
+        return await self._ask("resume", partial(self._board.resume, pipeline, who, why))
+
+    async def pauses(self) -> list[Pause]:
+        return await self._ask("pauses", self._board.pauses)
+
+    async def note(self, *, who: str, what: str, why: str) -> None:
+        await self._ask("note", partial(self._board.note, who, what, why))
+
+    async def audit(self, *, after: str | None = None, limit: int = 50) -> list[Deed]:
+        return await self._ask("audit", partial(self._board.audit, after, limit))
+
+    async def report(self, replica: str, *, service: str, facts: Mapping[str, Any]) -> None:
+        await self._ask("report", partial(self._board.report, replica, service, facts))
+
+    async def replicas(self) -> list[Replica]:
+        return await self._ask("replicas", self._board.replicas)
+
+
 class SimulatedStore:
     """The Store of one process."""
 
@@ -57,6 +90,7 @@ class SimulatedStore:
 
     def __init__(self, queue: Queue, line: Line, names: RescueNames, *, renews_together: bool = True) -> None:
         self.capabilities = Capabilities(many_processes=True, renews_together=renews_together)
+        self.control: Control = SimulatedControl(queue.board, line)
         self._queue = queue
         self._ask = line.ask
         self._names = names
@@ -90,15 +124,30 @@ class SimulatedStore:
         return await self._ask("counts", partial(self._queue.counts, terminal))
 
     async def page(
-        self, status: Status | None = None, *, parked: bool | None = None, after: str | None = None, limit: int = 50
+        self,
+        status: Status | None = None,
+        *,
+        parked: bool | None = None,
+        domain: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> list[Row]:
-        return await self._ask("page", partial(self._queue.page, status, parked, after, limit))
+        return await self._ask("page", partial(self._queue.page, status, parked, domain, after, limit))
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         return await self._ask("requeue", partial(self._queue.requeue, ids, who, why, ttl_extension))
 
     async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
-        return await self._ask("release", partial(self._queue.release, ids, who, why))
+        return await self._ask("release", partial(self._queue.mark, "released", ids, who, why))
+
+    async def park(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        return await self._ask("park", partial(self._queue.mark, "parked", ids, who, why))
+
+    async def hasten(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        return await self._ask("hasten", partial(self._queue.mark, "hastened", ids, who, why))
+
+    async def cancel(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        return await self._ask("cancel", partial(self._queue.mark, "cancelled", ids, who, why))
 
     async def purge(self, limit: int) -> int:
         return await self._ask("purge", partial(self._queue.purge, limit))

@@ -120,8 +120,12 @@ class DynamodbHarness:
         for opened in self._stores:
             await opened.observe()
         whole = round(seconds)
-        emails = [item for item in await self.records.all() if not item["Id"].startswith(OWN)]
+        there = await self.records.all()
+        emails = [item for item in there if not item["Id"].startswith(OWN)]
+        own = [item for item in there if dynamodb_records.tells_time(item)]
+        await self.records.remove([(item["Id"], item["Status"]) for item in own])
         await self.records.replace([dynamodb_records.older(item, whole) for item in emails])
+        await self.records.replace([dynamodb_records.older_own(item, whole) for item in own])
         self._ahead += whole
 
     def amount(self, count: int) -> int:

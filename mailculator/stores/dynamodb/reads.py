@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mailculator.errors import StoreRejected
 from mailculator.lifecycle import STAGES, TERMINAL
@@ -14,6 +15,7 @@ from mailculator.stores.dynamodb.expression import Where
 from mailculator.stores.dynamodb.index import entries
 from mailculator.stores.dynamodb.record import Poisoned, Record, parse
 from mailculator.stores.dynamodb.session import Session, each, sound
+from mailculator.stores.dynamodb.table import BATCH_KEYS
 
 GET = "get"
 COUNT = "count"
@@ -47,10 +49,7 @@ async def history(session: Session, email_id: str) -> list[HistoryEntry]:
         return []
     born = HistoryEntry(ACCEPTED, None, "created by its producer", record.created_at)
     full = await notes.read(session, record.id)
-    lines = [
-        entry if entry.version is None or entry.version not in full else _in_full(entry, full[entry.version])
-        for entry in record.lines
-    ]
+    lines = [_in_full(line, full.get(notes.of_line(line))) for line in record.lines]
     page = await session.table.query(GET, Where("{Id} = :id", {"id": record.id}), consistent=True)
     known = {ACCEPTED, layout.META, *(line.status for line in lines)}
     others = [
@@ -65,8 +64,8 @@ async def history(session: Session, email_id: str) -> list[HistoryEntry]:
     return [*([] if told else [born]), *others, *older, *lines]
 
 
-def _in_full(entry: HistoryEntry, note: str) -> HistoryEntry:
-    return HistoryEntry(entry.status, entry.version, note, entry.created_at)
+def _in_full(line: HistoryEntry, note: str | None) -> HistoryEntry:
+    return line if note is None else replace(line, reason=note)
 
 
 async def standing(session: Session, ids: Sequence[str]) -> Mapping[str, Status]:
@@ -191,45 +190,67 @@ async def all_records(
             return
 
 
-async def page(
-    session: Session, status: Status | None, *, parked: bool | None, after: str | None, limit: int
-) -> list[Row]:
-    """Emails in the order of their ids. Active ones by the work index, others by a pass over the table."""
-    if parked or (status is not None and status not in TERMINAL):
-        return await _active_page(session, status, parked=parked, after=after, limit=limit)
-    rows: list[Row] = []
-    async for item in all_records(session, PAGE, after=after):
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which emails a page is of; see Store.page."""
+
+    status: Status | None
+    parked: bool | None
+    domain: str | None
+    after: str | None
+
+    @property
+    def active(self) -> bool:
+        """Whether they all stand in the work index. Of a domain, and of no status, only those are told that do: the
+        others would be looked for in the whole table."""
+        if self.status is None:
+            return bool(self.parked or self.domain)
+        return self.status not in TERMINAL
+
+    def keys(self) -> list[str]:
+        """Where in the work index they stand."""
+        keys = layout.parked_keys() if self.parked is not False else []
+        if self.parked:
+            return keys
+        stages = STAGES if self.status is None else [stage for stage in STAGES if stage is layout.stage_of(self.status)]
+        return [*keys, *(key for stage in stages for key in layout.stage_keys(stage))]
+
+    def row(self, item: Item) -> Row | None:
+        """The email, if it is one of them."""
         try:
-            record = parse(item)
+            row = parse(item).row()
         except Poisoned:
-            continue
-        if (status is None or record.status is status) and (parked is None or not record.parked):
-            rows.append(record.row())
+            return None
+        fits = self.status in (None, row.status) and self.domain in (None, row.recipient_domain)
+        return row if fits and self.parked in (None, row.parked) else None
+
+
+async def page(session: Session, sought: Sought, limit: int) -> list[Row]:
+    """Emails in the order of their ids. Active ones by the work index, others by a pass over the table."""
+    if sought.active:
+        return await _active_page(session, sought, limit)
+    rows: list[Row] = []
+    only = None if sought.domain is None else Where("{Domain} = :domain", {"domain": sought.domain})
+    async for item in all_records(session, PAGE, after=sought.after, only=only):
+        if (row := sought.row(item)) is not None:
+            rows.append(row)
         if len(rows) >= limit:
             break
     return rows
 
 
-async def _active_page(
-    session: Session, status: Status | None, *, parked: bool | None, after: str | None, limit: int
-) -> list[Row]:
-    keys = layout.parked_keys() if parked is not False else []
-    stage = layout.stage_of(status) if status is not None else None
-    if not parked and stage is not None:
-        keys = [*keys, *layout.stage_keys(stage)]
-    found = [one for part in sound(await each(keys, lambda key: entries(session, PAGE, key))) for one in part]
+async def _active_page(session: Session, sought: Sought, limit: int) -> list[Row]:
+    """The index has no domains: the emails themselves are read, in the order of their ids, until there are enough."""
+    found = [one for part in sound(await each(sought.keys(), lambda key: entries(session, PAGE, key))) for one in part]
     ids = sorted(
         entry[layout.ID]
         for entry in found
-        if (status is None or entry.get(layout.STATE) == str(status)) and (after is None or entry[layout.ID] > after)
+        if sought.status in (None, entry.get(layout.STATE)) and entry[layout.ID] > (sought.after or "")
     )
-    items = await session.table.get_many(PAGE, [layout.meta_key(email_id) for email_id in ids[:limit]])
-    rows = [_row(item) for item in items]
-    return sorted((row for row in rows if row is not None), key=lambda row: row.id)
-
-
-def _row(item: Item) -> Row | None:
-    try:
-        return parse(item).row()
-    except Poisoned:
-        return None
+    width = limit if sought.domain is None else BATCH_KEYS
+    rows: list[Row] = []
+    while ids and len(rows) < limit:
+        items = await session.table.get_many(PAGE, [layout.meta_key(email_id) for email_id in ids[:width]])
+        rows += sorted((row for item in items if (row := sought.row(item)) is not None), key=lambda row: row.id)
+        ids = ids[width:]
+    return rows[:limit]

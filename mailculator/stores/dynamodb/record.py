@@ -86,6 +86,11 @@ class Record:
         return bool(self.item.get(layout.PARKED))
 
     @property
+    def cancelled(self) -> str | None:
+        """Why an operator does not want it sent; None where nobody said so."""
+        return self.item.get(layout.CANCELLED)
+
+    @property
     def oddity(self) -> str | None:
         """Why a record that can be understood cannot be moved, or None."""
         if not 1 <= self.version < HIGHEST - 1:
@@ -148,6 +153,7 @@ class Record:
             lease_until=self.time(layout.LEASE_UNTIL),
             reached_at=self.time(layout.REACHED_AT),
             crashes=int(get(layout.CRASHES) or 0),
+            cancelled=self.cancelled,
         )
 
     def email(self, at: float, *, duplicate_in: str | None) -> Email:
@@ -172,6 +178,7 @@ class Record:
             expires_in=expires_in,
             duplicate_in=duplicate_in,
             crashes=int(self.item.get(layout.CRASHES) or 0),
+            cancelled=self.cancelled,
         )
 
 
@@ -233,7 +240,7 @@ _OURS: Mapping[str, tuple[Callable[[Value], bool], str]] = MappingProxyType(
             (_is_moderate, "whole number that we would write"),
         ),
         **dict.fromkeys(
-            (layout.TOKEN, layout.LEASE_BY, layout.WORK_KEY, layout.LAST_ERROR, layout.DOMAIN),
+            (layout.TOKEN, layout.LEASE_BY, layout.WORK_KEY, layout.LAST_ERROR, layout.DOMAIN, layout.CANCELLED),
             (lambda value: isinstance(value, str), "text"),
         ),
         layout.HISTORY: (lambda value: isinstance(value, list), "list"),

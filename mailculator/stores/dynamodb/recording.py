@@ -107,7 +107,8 @@ class Recording:
         stage = layout.stage_of(move.to)
         if move.forward and stage is not None and after.get(layout.VERSION) == version:
             self._index.hand_on(stage, Candidate(move.email.id, version, after[layout.DUE_AT]))
-        await notes.keep(self._session, move.email.id, version, move.note, expires_in=move.email.expires_in)
+        name = notes.of_move(version)
+        await notes.keep(self._session, move.email.id, name, move.note, expires_in=move.email.expires_in)
 
     async def renew(self, emails: Sequence[Email], *, lease: float) -> Renewal:
         """See Store. Errors: StoreError, when none could be renewed."""

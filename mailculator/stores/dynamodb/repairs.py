@@ -1,4 +1,4 @@
-"""Writes upon a record as it was read: what is put right, put off, or steered by an operator."""
+"""Writes upon a record as it was read: what is put right, put off, or requeued by an operator."""
 
 from __future__ import annotations
 
@@ -93,24 +93,11 @@ def requeue(image: Record, *, at: float, note: str, ttl_extension: float) -> Upd
     draft.log(image.version + 1, target, at, note, image)
     draft.stage(stage, image.id, at)
     draft.sets |= {layout.VERSION: image.version + 1, layout.TOKEN: layout.new_token(), layout.TTL: layout.FAR}
-    draft.removes |= {*LEASE, *TRIES, layout.PARKED}
+    draft.removes |= {*LEASE, *TRIES, layout.PARKED, layout.CANCELLED}
     if image.expires is not None:
         extended = int(at) + max(1, round(ttl_extension))
         draft.sets[layout.EXPIRES] = image.expires if image.expires > at else extended
     if target in (Status.ACCEPTED, Status.READY):
         draft.adds[layout.GENERATION] = (0, 1)
         draft.removes.add(layout.REACHED_AT)
-    return by_image(image, draft)
-
-
-def release(image: Record, *, at: float, note: str) -> Update:
-    """End parking. No move: the version stays, and so does the token, by which whoever parked it knows its own write
-    when the reply was lost. The line in the history refuses all writes upon an earlier image."""
-    draft = Draft()
-    stage = layout.stage_of(image.status)
-    if stage is not None:
-        draft.stage(stage, image.id, at)
-    draft.touch(at)
-    draft.log(None, image.status, at, note, image)
-    draft.removes |= {layout.PARKED, layout.ATTEMPTS, layout.FAILING_SINCE, layout.CRASHES}
     return by_image(image, draft)

@@ -1,4 +1,4 @@
-"""What an operator does: requeue, and release what is parked."""
+"""What an operator does to single emails: requeue them, and set marks that are no moves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from mailculator.lifecycle import REQUEUES, clean
 from mailculator.stores.base import Steered
-from mailculator.stores.dynamodb import notes, peer, reads, repairs
+from mailculator.stores.dynamodb import marks, notes, peer, reads, repairs
+from mailculator.stores.dynamodb.draft import milliseconds
 from mailculator.stores.dynamodb.expression import Update
+from mailculator.stores.dynamodb.marks import Mark
 from mailculator.stores.dynamodb.reconcile import Reconciler
 from mailculator.stores.dynamodb.record import Record
 from mailculator.stores.dynamodb.session import Session, each, sound
@@ -37,20 +39,29 @@ class Steering:
             at = self._session.now()
             await self._write(record, repairs.requeue(record, at=at, note=note, ttl_extension=ttl_extension))
             left = None if record.expires is None else max(record.expires - at, ttl_extension)
-            await notes.keep(self._session, record.id, record.version + 1, note, expires_in=left)
+            name = notes.of_move(record.version + 1)
+            await notes.keep(self._session, record.id, name, note, expires_in=left)
             return True
 
         return await self._steer(ids, write)
 
-    async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
-        """See Store."""
-        note = clean(f"released by {who}: {why}")
+    async def mark(self, mark: Mark, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """Set it on each that it concerns."""
 
         async def write(record: Record) -> bool:
-            if not record.parked:
+            at = self._session.now()
+            update = mark.upon(record, at=at, who=who, why=why)
+            if update is None:
                 return False
-            update = repairs.release(record, at=self._session.now(), note=note)
-            await self._session.table.update(OP, update)
+            try:
+                await self._session.table.update(OP, update)
+            except Refused as refused:
+                if not marks.is_written(update, refused.item):
+                    raise
+                self._session.notice("own_write_recognised", record.id)
+            left = None if record.expires is None else record.expires - at
+            name = notes.of_mark(milliseconds(at))
+            await notes.keep(self._session, record.id, name, mark.note(who, why), expires_in=left)
             return True
 
         return await self._steer(ids, write)

@@ -25,7 +25,8 @@ from mailculator.stores.base import (
     Steered,
     Survey,
 )
-from mailculator.stores.dynamodb import layout, minutes, peer, reads, sweep, writes
+from mailculator.stores.control import Control as QueueControl
+from mailculator.stores.dynamodb import layout, marks, minutes, peer, reads, sweep, writes
 from mailculator.stores.dynamodb.claims import Claimer, Reserves
 from mailculator.stores.dynamodb.client import WRITES_PER_SECOND, Endpoint, connect
 from mailculator.stores.dynamodb.control import Control
@@ -33,6 +34,7 @@ from mailculator.stores.dynamodb.errors import NAME
 from mailculator.stores.dynamodb.expression import Where
 from mailculator.stores.dynamodb.inbox import Inbox
 from mailculator.stores.dynamodb.index import WorkIndex
+from mailculator.stores.dynamodb.operators import Operators
 from mailculator.stores.dynamodb.reconcile import Reconciler
 from mailculator.stores.dynamodb.recording import Recording
 from mailculator.stores.dynamodb.rescue import Rescuer
@@ -132,6 +134,7 @@ class DynamodbStore:
         self._session = session
         session.table.recognised = partial(session.notice, "own_write_recognised")
         self._place = place
+        self.control: QueueControl = Operators(session)
         self._control = control = Control(session)
         self._reconciler = reconciler = Reconciler(session, control)
         sightings = Sightings(session.monotonic)
@@ -218,10 +221,16 @@ class DynamodbStore:
         return await reads.counts(self._session, terminal=terminal, inbox=await self._inbox.is_feed())
 
     async def page(
-        self, status: Status | None = None, *, parked: bool | None = None, after: str | None = None, limit: int = 50
+        self,
+        status: Status | None = None,
+        *,
+        parked: bool | None = None,
+        domain: str | None = None,
+        after: str | None = None,
+        limit: int = 50,
     ) -> list[Row]:
-        """See Store."""
-        return await reads.page(self._session, status, parked=parked, after=after, limit=limit)
+        """See Store. Of a domain, without a status, only active emails."""
+        return await reads.page(self._session, reads.Sought(status, parked, domain, after), limit)
 
     async def standing(self, ids: Sequence[str]) -> Mapping[str, Status]:
         """Where these emails stand; ids that are not here are left out. Errors: StoreError."""
@@ -233,7 +242,19 @@ class DynamodbStore:
 
     async def release(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
         """See Store."""
-        return await self._steering.release(ids, who=who, why=why)
+        return await self._steering.mark(marks.RELEASE, ids, who=who, why=why)
+
+    async def park(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._steering.mark(marks.PARK, ids, who=who, why=why)
+
+    async def hasten(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._steering.mark(marks.HASTEN, ids, who=who, why=why)
+
+    async def cancel(self, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
+        """See Store."""
+        return await self._steering.mark(marks.CANCEL, ids, who=who, why=why)
 
     async def purge(self, limit: int) -> int:
         """Nothing to do: DynamoDB deletes what is terminal and past its ttl, in its own time (days, at the most)."""

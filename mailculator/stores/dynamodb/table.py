@@ -107,10 +107,12 @@ class Table:
         after: Item | None = None,
         consistent: bool = False,
         only: Where | None = None,
+        newest_first: bool = False,
     ) -> Page:
         """One page of the records of a partition, in the order of the sort key.
 
         Arguments:
+            newest_first: in the opposite order; for sort keys that begin with a time.
             only: what of the page is sent. What it leaves out is charged too, and only the server knows how much.
         """
         names = Names()
@@ -123,6 +125,8 @@ class Table:
             request["Limit"] = limit
         if after is not None:
             request["ExclusiveStartKey"] = to_wire(after)
+        if newest_first:
+            request["ScanIndexForward"] = False
         answer = await self.client.call(
             "query",
             op,
