@@ -23,7 +23,7 @@ from mailculator.lifecycle import (
 )
 from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Overdue
-from tests.support.model_steps import IDS, STORES, Asked, QueueSteps, verdict_on
+from tests.support.model_steps import DOMAIN, IDS, STORES, VERBS, Asked, QueueSteps, verdict_on
 from tests.support.queue_mail import STEP
 
 OLDER_MOVES = 2
@@ -168,14 +168,11 @@ class QueueMachine(QueueSteps):
         email_id = self._newest(self._ids_in(REQUEUES), pick)
         self._requeue(by, [email_id.upper() if upper else email_id])
 
-    @rule(by=BY, ids=st.lists(ID, min_size=1, max_size=2))
-    def release(self, by: int, ids: list[str]) -> None:
-        parked = sorted(mail.id for mail in self.model.mails.values() if mail.parked)
-        ids = [*parked[:1], *ids]
-        answers = self.run(self.stores[by].release(ids, who="anna", why="mended"))
-        note(f"# released {ids}: {answers}")
-        self.model.released(ids, answers)
-        self._compare(*ids)
+    @rule(by=BY, past=st.sampled_from(sorted(VERBS)), pick=PICK, more=st.lists(ID, max_size=2), upper=st.booleans())
+    def mark(self, by: int, past: str, pick: int, more: list[str], upper: bool) -> None:
+        """What it concerns, if there is anything, and whatever else comes to mind."""
+        concerned = [self._newest(ids, pick)] if (ids := self._markable(past)) else []
+        self._mark(by, past, [one.upper() if upper else one for one in (*concerned, *more)])
 
     @precondition(lambda self: self._ids_in(TERMINAL))
     @rule(by=BY, limit=st.sampled_from([10, 1]))
@@ -235,11 +232,20 @@ class QueueMachine(QueueSteps):
 
     # What operators look at.
 
-    @rule(by=BY, status=st.sampled_from([None, *Status]), parked=st.booleans(), after=ID, limit=LIMIT)
-    def page(self, by: int, status: Status | None, parked: bool, after: str, limit: int) -> None:
+    @rule(
+        by=BY,
+        status=st.sampled_from([None, *Status]),
+        parked=st.booleans(),
+        domain=st.sampled_from([None, DOMAIN]),
+        after=ID,
+        limit=LIMIT,
+    )
+    def page(self, by: int, status: Status | None, parked: bool, domain: str | None, after: str, limit: int) -> None:
         only = True if parked else None
-        rows = self.run(self.stores[by].page(status, parked=only, after=after, limit=limit))
-        assert [row.id for row in rows] == self.model.page(status, only, after, limit)
+        # Of a domain alone, a store may tell of active emails only.
+        domain = domain if status or parked else None
+        rows = self.run(self.stores[by].page(status, parked=only, domain=domain, after=after, limit=limit))
+        assert [row.id for row in rows] == self.model.page(status, only, domain, after, limit)
 
     def teardown(self) -> None:
         self._compare(*IDS)

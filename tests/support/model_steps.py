@@ -47,6 +47,9 @@ T = TypeVar("T")
 IDS = [str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))) for number in range(6)]
 STORES = 2
 EXTENSION = 5.5 * STEP
+DOMAIN = "example.com"
+VERBS = {"released": "release", "parked": "park", "hastened": "hasten", "cancelled": "cancel"}
+"""Of a store, by how the history tells of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Asked:
 def outcome_of(stage: Stage, kind: int, words: str) -> Outcome:
     """One of all that a pipeline may say at a stage; those that lead on are more often meant."""
     forward: dict[str, list[Outcome]] = {
-        INTAKE.name: [Prepared("example.com", words), Invalid(words), Failed(words)],
+        INTAKE.name: [Prepared(DOMAIN, words), Invalid(words), Failed(words)],
         SENDER.name: [Sent(words), Failed(words), Invalid(words)],
         SENT_CALLBACK.name: [Acknowledged(words)],
         FAILED_CALLBACK.name: [Acknowledged(words)],
@@ -142,7 +145,7 @@ class QueueSteps(RuleBasedStateMachine):
         self.compared += 1
         store = self.stores[self.compared % STORES]
         rows = self.run(store.page(limit=100))
-        assert [row.id for row in rows] == self.model.page(None, None, None, 100)
+        assert [row.id for row in rows] == self.model.page(None, None, None, None, 100)
         for row in rows:
             self.model.mails[row.id].check_row(row, self.model.now)
         if self.compared % self.bench.count_every == 0:
@@ -212,6 +215,12 @@ class QueueSteps(RuleBasedStateMachine):
         self.model.requeued(ids, "requeued by anna: mended", EXTENSION, answers)
         self._compare(*ids)
 
+    def _mark(self, by: int, past: str, ids: list[str]) -> None:
+        answers = self.run(getattr(self.stores[by], VERBS[past])(ids, who="anna", why="mended"))
+        note(f"# {past} {ids}: {answers}")
+        self.model.marked(past, ids, answers)
+        self._compare(*ids)
+
     def _pass(self, seconds: float) -> None:
         self.run(self.harness.rewind(seconds))
         self.model.pass_time(seconds)
@@ -240,6 +249,10 @@ class QueueSteps(RuleBasedStateMachine):
 
     def _ids_in(self, statuses: Any) -> list[str]:
         return sorted(mail.id for mail in self.model.mails.values() if mail.status in statuses)
+
+    def _markable(self, past: str) -> list[str]:
+        """What an operator's mark would concern."""
+        return sorted(mail.id for mail in self.model.mails.values() if mail.is_for(past, self.model.now))
 
     def _for_older(self) -> list[str]:
         """What the older consumer could move on: it has no requeue, and what we park it has no reason to touch."""

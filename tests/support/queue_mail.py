@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from mailculator.lifecycle import MOVES, STAMPS_REACHED, WAITING, WORKING, Move
+from mailculator.lifecycle import MOVES, STAMPS_REACHED, UNSENT, WAITING, WORKING, Move
 from mailculator.model import Email, HistoryEntry, Row, Status
 
 STEP = 1000.0
 """Seconds; time passes by multiples of it, and every term is an odd number of its halves."""
 HOLD = 2.5 * STEP
 """Seconds for which another program's working row is left alone."""
+OPERATOR = "by anna: mended"
+"""How every note of an operator ends."""
 SLACK = 0.4 * STEP
 """Seconds by which what a store tells of a time may differ: an example must not take longer."""
 
@@ -71,6 +73,7 @@ class Mail:
         until: when its lease ends, as the row tells (first), and as whoever watches it may reckon (last).
         raised: by how much another program has raised the version.
         lines: the history's versioned lines.
+        marks: what operators have set without a move, as the history tells of it.
         written: what holders have recorded, by version and token of the claim.
         rescued: until the next claim.
     """
@@ -84,6 +87,7 @@ class Mail:
     status: Status = Status.ACCEPTED
     version: int = 1
     parked: bool = False
+    cancelled: str | None = None
     attempts: int = 0
     crashes: int = 0
     generation: int = 0
@@ -100,7 +104,7 @@ class Mail:
     foreign: bool = False
     raised: int = 0
     lines: list[tuple[int, Status, str | None]] = field(default_factory=list)
-    releases: int = 0
+    marks: list[str] = field(default_factory=list)
     written: dict[tuple[int, str], tuple[Status, str | None]] = field(default_factory=dict)
     rescued: Rescue | None = None
 
@@ -113,6 +117,34 @@ class Mail:
     def forget_tries(self) -> None:
         """They start anew."""
         self.attempts, self.crashes, self.failing, self.error = 0, 0, None, None
+
+    def is_for(self, past: str, now: float) -> bool | None:
+        """Whether an operator's mark concerns it; None where nobody can tell."""
+        match past:
+            case "released":
+                return self.parked
+            case "cancelled":
+                return self.status in UNSENT and self.cancelled is None
+        waits = self.status in WAITING and not self.parked
+        if past == "parked" or not waits:
+            return waits
+        due = self.due.passed(now)
+        return None if due is None else not due
+
+    def mark(self, past: str, now: float) -> None:
+        """No move: what an operator's mark leaves in the row."""
+        self.marks.append(f"{past} {OPERATOR}")
+        if past == "parked":
+            self.parked = True
+            return
+        self.parked, self.due = False, at(now)
+        if past == "released":
+            self.attempts, self.crashes, self.failing = 0, 0, None
+        if past == "cancelled":
+            self.cancelled = "mended"
+        if self.foreign:
+            # Whether that counts as a write, for which another program is waited for anew, is the store's to say.
+            self.moved = Span(self.moved.first, now)
 
     def stands(self, email: Email) -> bool:
         """Whether a claim is the one that holds it. Another program's row has whatever token was left in it."""
@@ -141,8 +173,8 @@ class Mail:
     def check_email(self, email: Email, now: float) -> None:
         """What a claim hands out, or `overdue`, is what stands there."""
         tries = (0, 0, None) if self.foreign else (self.attempts, self.crashes, self.error)
-        right = (self.status, self.version, self.generation, self.path, self.reason, tries)
-        told = (email.status, email.version, email.generation, email.payload_file_path, email.reason)
+        right = (self.status, self.version, self.generation, self.path, self.reason, self.cancelled, tries)
+        told = (email.status, email.version, email.generation, email.payload_file_path, email.reason, email.cancelled)
         told_tries = (email.attempts, email.crashes, email.last_error)
         insist((*told, told_tries) == right, self.id, "should be", right, "and is", (*told, told_tries))
         insist(email.expired == (self.ttl is not None and self.ttl <= now), self.id, "expired:", email.expired)
@@ -154,8 +186,10 @@ class Mail:
 
     def check_row(self, row: Row, now: float) -> None:
         """A row as `get` and `page` tell of it."""
-        right: list[object] = [self.status, self.version, self.generation, self.parked, self.path, self.reason]
-        told: list[object] = [row.status, row.version, row.generation, row.parked, row.payload_file_path, row.reason]
+        right: list[object] = [self.status, self.version, self.generation, self.path, self.reason]
+        told: list[object] = [row.status, row.version, row.generation, row.payload_file_path, row.reason]
+        right += [self.parked, self.cancelled]
+        told += [row.parked, row.cancelled]
         if not self.foreign:
             right += [self.attempts, self.crashes, self.error, self.domain]
             told += [row.attempts, row.crashes, row.last_error, row.recipient_domain]
@@ -188,8 +222,8 @@ class Mail:
         whole = [(version, status.value, note) for version, status, note in self.lines]
         if kept is None:
             insist(told == whole, self.id, "has the history", told, "and not", whole)
-            releases = [line for line in lines if line.version is None and (line.reason or "").startswith("released")]
-            insist(len(releases) == self.releases, self.id, "was released", self.releases, "times, not", releases)
+            marks = [line.reason for line in lines if line.version is None and OPERATOR in (line.reason or "")]
+            insist(marks == self.marks, self.id, "was marked", self.marks, "and has", marks)
         else:
             insist(told == whole[len(whole) - len(told) :], self.id, "has the history", told, "and not", whole)
             insist(len(told) == len(whole) or len(lines) >= kept, self.id, "has but", told, "of", whole)

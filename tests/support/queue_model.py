@@ -105,7 +105,7 @@ class QueueModel:
             mail.apply(move, self.now)
             mail.written[key] = (move.to, move.note)
         elif mail is not None and mail.written.get(key) == (move.to, move.note):
-            folded = self.kept is not None and len(mail.lines) + 2 + mail.releases > self.kept
+            folded = self.kept is not None and len(mail.lines) + 2 + len(mail.marks) > self.kept
             # Where another program raises no version, what it has written over cannot be told any more.
             hidden = mail.foreign and mail.version == move.email.version + 1
             insist(answer is Recorded.DONE or folded or hidden, move, "was applied, and is", answer)
@@ -186,19 +186,20 @@ class QueueModel:
             mail.go(target, note, self.now)
             mail.forget_tries()
             mail.due, mail.parked, mail.token, mail.foreign = at(self.now), False, None, False
+            mail.cancelled = None
             if target in (Status.ACCEPTED, Status.READY):
                 mail.generation, mail.reached = mail.generation + 1, None
             if mail.ttl is not None and mail.ttl <= self.now:
                 mail.ttl = self.now + ttl_extension
 
-    def released(self, ids: Sequence[str], answers: Sequence[Steered]) -> None:
-        """Parking ends, and that is no move."""
+    def marked(self, past: str, ids: Sequence[str], answers: Sequence[Steered]) -> None:
+        """Released, parked, hastened, cancelled: no move."""
         for email_id, answer in zip(ids, answers, strict=True):
             mail = self.mails.get(email_id.lower())
-            self._steered(email_id, mail, mail is not None and mail.parked, answer)
-            if mail is not None and mail.parked:
-                mail.parked, mail.due, mail.attempts, mail.crashes, mail.failing = False, at(self.now), 0, 0, None
-                mail.releases += 1
+            concerns = mail is not None and mail.is_for(past, self.now)
+            self._steered(email_id, mail, answer is Steered.DONE if concerns is None else concerns, answer)
+            if mail is not None and answer is Steered.DONE:
+                mail.mark(past, self.now)
 
     def _steered(self, email_id: str, mail: Mail | None, applies: bool, answer: Steered) -> None:
         right = Steered.MISSING if mail is None else Steered.DONE if applies else Steered.NOT_APPLICABLE
@@ -259,10 +260,15 @@ class QueueModel:
                 age = max([0.0, *(self.now - due.first for due in dues)])
                 insist(abs(count.oldest_age - age) < SLACK, status, "is", count.oldest_age, "old, and not", age)
 
-    def page(self, status: Status | None, parked: bool | None, after: str | None, limit: int) -> list[str]:
+    def page(
+        self, status: Status | None, parked: bool | None, domain: str | None, after: str | None, limit: int
+    ) -> list[str]:
         """Ids, in their order."""
         return sorted(
             mail.id
             for mail in self.mails.values()
-            if status in (None, mail.status) and parked in (None, mail.parked) and mail.id > (after or "")
+            if status in (None, mail.status)
+            and parked in (None, mail.parked)
+            and domain in (None, mail.domain)
+            and mail.id > (after or "")
         )[:limit]
