@@ -20,7 +20,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import math
+import os
 import random
+import statistics
 import sys
 import tempfile
 import time
@@ -44,6 +46,8 @@ MAILS = 300
 """One at a time."""
 LOADED = 3000
 """By which the rate is found, and as many again at half of it."""
+WRITES = 200
+"""To the disk, by which it is judged."""
 INTERVAL: float = Work.model_fields["pipeline_interval"].default
 """PIPELINE_INTERVAL, seconds."""
 
@@ -96,6 +100,18 @@ class Figure:
     seconds: Sequence[float]
     median: float | None = None
     last: float | None = None
+
+
+def durable_write(folder: Path) -> float:
+    """Seconds in which the disk makes 4 KB durable, the median of many; several of these lie between READY and SENT."""
+    took = []
+    with (folder / "durable").open("wb", buffering=0) as file:
+        for _ in range(WRITES):
+            began = time.perf_counter()
+            file.write(bytes(4096))
+            os.fdatasync(file)
+            took.append(time.perf_counter() - began)
+    return statistics.median(took)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -258,8 +274,10 @@ def main() -> int:
     need_mariadbd()
     compile_all()
     where = report.machine(f"PIPELINE_INTERVAL {INTERVAL:g} s as by default")
+    with tempfile.TemporaryDirectory(prefix="latency-") as name:
+        disk = f"A durable write of 4 KB took {durable_write(Path(name)) * 1000:.1f} ms before it began."
     found = figures(asyncio.run(run(options.store or ["mariadb", "sqlite"], options.mails, options.loaded)))
-    text = f"{where} Times are the store's own.\n\n{table(found)}"
+    text = f"{where} {disk} Times are the store's own.\n\n{table(found)}"
     return report.conclude(MARK, text, failures(found), check=options.check)
 
 

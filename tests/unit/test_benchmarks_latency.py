@@ -21,6 +21,11 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert latency.percentile([4.0], 0.5) == latency.percentile([4.0], 0.99) == 4.0
 
 
+def test_the_disk_is_asked_how_long_a_durable_write_takes(tmp_path: Path) -> None:
+    assert latency.durable_write(tmp_path) > 0
+    assert (tmp_path / "durable").stat().st_size == 4096 * latency.WRITES
+
+
 async def test_times_are_read_from_the_history_behind_a_moment(tmp_path: Path) -> None:
     before, one = write_letters(tmp_path / "letters", 2)
     async with sqlite_queue(tmp_path) as queue:
