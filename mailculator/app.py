@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry
 from mailculator import __version__, config_checks
 from mailculator.clock import Clock, SystemClock
 from mailculator.config import Settings
+from mailculator.cutover.assessment import Assessment
+from mailculator.cutover.evidence import Situation
 from mailculator.cutover.watch import Watch
 from mailculator.equipment import Equipment
 from mailculator.errors import ConfigError, StoreError
@@ -26,6 +28,7 @@ from mailculator.metrics import MetricsObserver
 from mailculator.model import Status, StatusCount
 from mailculator.notes import GUARD, STORES
 from mailculator.pipelines.crew import Crew, Memory
+from mailculator.pipelines.housekeeping import COUNT_SHARE
 from mailculator.pipelines.minutes import MINUTE
 from mailculator.pipelines.runner import Pace
 from mailculator.pipelines.surroundings import Surroundings
@@ -34,6 +37,8 @@ from mailculator.stores.base import Ping
 from mailculator.stores.guard import DuplicateGuard
 from mailculator.stores.watched import WatchedStore
 from mailculator.web import server
+from mailculator.web.admin.desk import Desk
+from mailculator.web.admin.page import Page, Terms
 from mailculator.web.health import Health, Limits
 
 ABORT_SHARE = 0.2
@@ -77,7 +82,11 @@ class Service:
             quiet=timedelta(seconds=settings.cutover_quiet),
             minute=timedelta(seconds=MINUTE * settings.time_scale),
             utc=_utc,
-            tell=self._metrics.cutover.show,
+            tell=self._assessed,
+        )
+        self._desk = Desk(self._stores, version=__version__, replica=settings.replica)
+        self._page = Page(
+            _terms(settings), self._desk, clock=self._clock, observer=self._observer, count_share=COUNT_SHARE
         )
 
     def stop(self) -> None:
@@ -92,15 +101,17 @@ class Service:
     async def run(self) -> int:
         """Until `stop`. Returns the exit code: 0, or 1 when a pipeline's loop had died.
 
-        Errors: ConfigError when the health port is taken, the journal's directory cannot be used, or a store's schema
-        refuses this version.
+        Errors: ConfigError when the health port is taken, or the page's where one was chosen, when the journal's
+        directory cannot be used, or when a store's schema refuses this version.
         """
         web, port = await server.start(self._health, self._registry, port=self._settings.http_port)
         try:
             await self._equipment.open()
-            self._tell("started", version=__version__, stores=",".join(self._stores), http_port=port)
+            ports = {"http_port": port, "admin_port": await self._page.open()}
+            self._tell("started", version=__version__, stores=",".join(self._stores), **ports)
             await self._work()
         finally:
+            await self._page.close()
             await self._equipment.close()
             await web.cleanup()
         self._tell("stopped")
@@ -114,6 +125,7 @@ class Service:
             await self._stopping.wait()
             self._tell("stopping")
             self._equipment.halt()
+            self._page.halt()
             for crew in self._crews:
                 crew.stop()
             grace = self._settings.shutdown_grace
@@ -141,6 +153,7 @@ class Service:
         finally:
             if self._guard is not None:
                 self._guard.left(name)
+            self._desk.left(name)
             await store.close()
 
     async def _open(self, name: str) -> WatchedStore | None:
@@ -156,12 +169,15 @@ class Service:
                 tries += 1
                 self._observer(StoreCalled(name, "open", self._clock.now() - started, str(error)))
                 self._health.store_silent(name)
+                self._desk.failed(name, str(error))
                 await self._clock.wait(self._stopping, self._timing.store_backoff.delay(tries, self._rng))
             else:
                 self._observer(StoreCalled(name, "open", self._clock.now() - started))
                 if self._guard is not None:
                     self._guard.joined(name, store)
-                return WatchedStore(store, observer=self._observer, clock=self._clock)
+                watched = WatchedStore(store, observer=self._observer, clock=self._clock)
+                self._desk.joined(watched)
+                return watched
         return None
 
     def _crew(self, name: str, store: WatchedStore) -> Crew:
@@ -217,12 +233,25 @@ class Service:
         self._metrics.set_counts(name, counts)
         self._watch.counted(name, counts)
 
+    def _assessed(self, assessment: Assessment, situation: Situation) -> None:
+        self._metrics.cutover.show(assessment, situation)
+        self._desk.assessment = assessment
+
     def _mourn(self) -> None:
         self._died = True
         self.stop()
 
     def _tell(self, name: str, **fields: str | int | float | bool | None) -> None:
         self._observer(Lifetime(name, tuple(fields.items())))
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(
+        settings.admin_port,
+        wanted="admin_port" in settings.model_fields_set,
+        token=settings.admin_token.get_secret_value(),
+        addresses=settings.admin_addresses,
+    )
 
 
 def _utc() -> datetime:

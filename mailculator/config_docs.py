@@ -29,7 +29,7 @@ SECTIONS: Mapping[str, str] = MappingProxyType(
         "PIPELINE_CALLBACK_URL": "Callback",
         "ATTACHMENTS_BASE_PATH": "Mail",
         "PIPELINE_INTERVAL": "Work",
-        "MAILCULATOR_HTTP_PORT": "Health, metrics and logs",
+        "MAILCULATOR_HTTP_PORT": "Health, metrics, the page and logs",
     }
 )
 """The first variable of each section, in the order of the model."""
@@ -66,15 +66,6 @@ everything that is wrong at once, one line each, with the variable's name; so do
 - Variables and their meaning are stable. Names without the prefix are those of the service that mailculator replaces.
 """
 
-_RESERVED_HEAD = """\
-## Reserved
-
-Names with a meaning for later versions. They are accepted, and this version does not read them.
-
-| variable | meaning |
-| --- | --- |
-"""
-
 
 def env_example() -> str:
     """The text of .env.example."""
@@ -100,8 +91,6 @@ def markdown() -> str:
             )
         cells = (f"`{name}`", _meaning(name, field), environment.allowed(field), _shown_default(field))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n")
-    lines.append("\n" + _RESERVED_HEAD)
-    lines.extend(f"| `{name}` | {meaning} |\n" for name, meaning in environment.RESERVED.items())
     return "".join(lines)
 
 

@@ -22,14 +22,6 @@ from mailculator.errors import Problem
 PREFIX = "MAILCULATOR_"
 MASK = "***"
 
-RESERVED: Mapping[str, str] = MappingProxyType(
-    {
-        "MAILCULATOR_ADMIN_PORT": "The operators' page and its API.",
-        "MAILCULATOR_ADMIN_TOKEN": "Token of the page; also MAILCULATOR_ADMIN_TOKEN_FILE.",
-    }
-)
-"""Names that mean something in this family of programs but nothing in this version: accepted, and not read."""
-
 # A service called `mailculator` makes Kubernetes set these in every pod of its namespace.
 _SERVICE_LINK = re.compile(r"MAILCULATOR_((\w+_)?SERVICE_(HOST|PORT)(_\w+)?|(\w+_)?PORT(_\d+_(TCP|UDP)(_\w+)?)?)")
 _OF_TESTS = "MAILCULATOR_TEST_"
@@ -110,7 +102,7 @@ def origin(environ: Mapping[str, str], name: str) -> str:
 def unknown(environ: Mapping[str, str], model: type[BaseModel]) -> list[str]:
     """A sentence for each variable with our prefix that nobody reads, with the name that was probably meant."""
     variables = fields(model)
-    known = set(variables) | set(RESERVED) | {"MAILCULATOR_ADMIN_TOKEN_FILE"}
+    known = set(variables)
     known |= {f"{name}_FILE" for name, (_, field) in variables.items() if is_secret(field)}
     ours = sorted(name for name in known if name.startswith(PREFIX))
     sentences = []

@@ -7,7 +7,6 @@ asked for them, without full mail addresses.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,16 +15,10 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
-_LOCAL = r'"(?:[^"\\]|\\.)*"|[^\s<>()\[\],;:"]+'
-# The lookbehind keeps a long word without an @ from being scanned once for each of its characters.
-_ADDRESS = re.compile(rf"(?<![^\s<>()\[\],;:\"])(?:{_LOCAL})@(?=[\w\[])")
+from mailculator.address_mask import mask
+
 _MULTILINE = frozenset({"traceback", "exception"})
 _NO_TEXT = (int, float, type(None))
-
-
-def mask(text: str) -> str:
-    """The text with the local part of everything that looks like a mail address replaced by `***`."""
-    return _ADDRESS.sub("***@", text) if "@" in text else text
 
 
 def escape(text: str, *, keep: str = "") -> str:

@@ -10,6 +10,8 @@ import json
 import re
 from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
 from mailculator import address
 from mailculator.errors import PayloadError
 
@@ -99,6 +101,13 @@ def replica_name(value: str) -> str:
     """A name that fits into a row, a history note and a log line."""
     if not value or len(value) > 100 or not value.isprintable():
         raise ValueError("must be 1 to 100 printable characters")
+    return value
+
+
+def token(value: SecretStr) -> SecretStr:
+    """What a client can send in a header; empty = none."""
+    if not re.fullmatch(r"[!-~]*", value.get_secret_value()):
+        raise ValueError("must be printable ASCII characters without blanks")
     return value
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from mailculator import callback_url, config, config_checks, log_lines
+from mailculator import address_mask, callback_url, config, config_checks
 from mailculator.cli import histories, output
 from mailculator.cli.stores import place
 from mailculator.config import Settings
@@ -124,7 +124,7 @@ async def _relay(settings: Settings) -> Finding:
     try:
         await relay.ping()
     except RelayUnavailable as error:
-        return Finding("smtp", "down", log_lines.mask(f"{where}: {error}"))
+        return Finding("smtp", "down", address_mask.mask(f"{where}: {error}"))
     finally:
         await relay.close()
     login = "with AUTH" if settings.smtp_user else "without AUTH"

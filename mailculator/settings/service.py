@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from mailculator import setting_values
@@ -126,6 +126,26 @@ class Signs(Part):
         ge=0,
         le=65535,
         description="Health and metrics, on all addresses. 0 takes a free port and prints it.",
+    )
+    admin_port: int = Field(
+        default=8081,
+        alias="MAILCULATOR_ADMIN_PORT",
+        ge=0,
+        le=65535,
+        description="The operators' page and its API: for this machine alone, unless a token is set. 0 takes a free "
+        "one and prints it. Where it is not set and the port is taken, there is no page, and mail flows.",
+    )
+    admin_token: Annotated[SecretStr, AfterValidator(setting_values.token)] = Field(
+        default=SecretStr(""),
+        alias="MAILCULATOR_ADMIN_TOKEN",
+        description="Who knows it may see and steer the queue by the page and its API, which then listen on all "
+        "addresses. They speak plain HTTP: put TLS in front of them.",
+    )
+    admin_addresses: Flag = Field(
+        default=False,
+        alias="MAILCULATOR_ADMIN_ADDRESSES",
+        description="Let the page show mail addresses in full instead of `***@domain`, where a relay, a callback or an "
+        "older program has put one into its words.",
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(setting_values.lower)] = Field(
         default="info", alias="MAILCULATOR_LOG_LEVEL", description="The least level that is logged."

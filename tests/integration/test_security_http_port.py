@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from mailculator.web import server
+from mailculator.web import connections, server
 from mailculator.web.health import Health, Limits
 
 PATIENCE = 1.0
@@ -17,9 +17,9 @@ PATIENCE = 1.0
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    assert server._KEEP_ALIVE <= 60.0, "a connection without a request is kept for a minute at the most"
-    monkeypatch.setattr(server, "_KEEP_ALIVE", PATIENCE)
-    monkeypatch.setattr(server, "_LINGER", PATIENCE)
+    assert connections.KEEP_ALIVE <= 60.0, "a connection without a request is kept for a minute at the most"
+    monkeypatch.setattr(connections, "KEEP_ALIVE", PATIENCE)
+    monkeypatch.setattr(connections, "LINGER", PATIENCE)
     health = Health("9.9.9", Limits(stuck=30.0, fresh=20.0), stores=(), clock=lambda: 0.0)
     runner, taken = await server.start(health, CollectorRegistry(), port=0, host="127.0.0.1")
     yield taken
@@ -28,7 +28,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
 
 async def answered(port: int) -> bool:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(server, "_KEEP_ALIVE", 60.0)  # this one means well, however busy the machine is
+        patched.setattr(connections, "KEEP_ALIVE", 60.0)  # this one means well, however busy the machine is
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         answer = await reader.read()

@@ -43,14 +43,19 @@ class ServiceProcess:
     """`mailculator run`. `expect` waits for lines of its log; leaving the block kills it if it still runs.
 
     Arguments:
-        variables: its settings; the health port is a free one unless they say otherwise.
+        variables: its settings; its ports are free ones unless they say otherwise.
         module: run instead of the service's own.
     """
 
     def __init__(self, variables: Mapping[str, object], *, module: str = "mailculator") -> None:
         self._module = module
         self._environment = environment(
-            **{"MAILCULATOR_HTTP_PORT": 0, "MAILCULATOR_LOG_FORMAT": "json", **variables},
+            **{
+                "MAILCULATOR_HTTP_PORT": 0,
+                "MAILCULATOR_ADMIN_PORT": 0,
+                "MAILCULATOR_LOG_FORMAT": "json",
+                **variables,
+            },
         )
         self.lines: list[Line] = []
         self.errors = ""
@@ -84,6 +89,11 @@ class ServiceProcess:
     def port(self) -> int:
         """The health port, once `service.started` has been logged."""
         return next(int(line["http_port"]) for line in self.lines if line["event"] == "service.started")
+
+    @property
+    def admin_port(self) -> int:
+        """The page's port, once `service.started` has been logged."""
+        return next(int(line["admin_port"]) for line in self.lines if line["event"] == "service.started")
 
     async def start(self, *, until_started: bool = True) -> None:
         self._process = await asyncio.create_subprocess_exec(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from mailculator import log, log_lines
+from mailculator import address_mask, log
 from mailculator.config import Settings, load
 from mailculator.events import (
     BreakerChanged,
@@ -259,7 +259,7 @@ def test_a_breaker_that_closes_says_how_long_it_was_open() -> None:
     ],
 )
 def test_addresses_lose_their_local_part(text: str, masked: str) -> None:
-    assert log_lines.mask(text) == masked
+    assert address_mask.mask(text) == masked
 
 
 def test_no_address_leaves_by_any_event() -> None:

@@ -1,0 +1,176 @@
+"""Looks at the stores: one at a time for all who ask, and none while nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from mailculator import words
+from mailculator.clock import Clock
+from mailculator.errors import StoreError
+from mailculator.insight.view import View, look
+from mailculator.lifecycle import TERMINAL
+from mailculator.model import Status, StatusCount
+from mailculator.stores.base import Store
+from mailculator.web.admin.desk import Desk
+
+LOOK_EVERY = 1.0
+"""Seconds for which a look is good."""
+PAID_LOOK_EVERY = 5.0
+"""The same where looks are paid for: replicas report no oftener there."""
+PATIENCE = 5.0
+"""Seconds that a store has to answer before it is shown as one that does not."""
+TERMINAL_EVERY = 60.0
+"""Seconds between two counts of the terminal statuses, at the least; there may be millions of them."""
+TERMINAL_SHARE = 200
+"""Such a count is followed by a pause of so many times its duration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The terminal statuses as they were counted last, and when: UTC, None before the first count."""
+
+    counts: Mapping[Status, int] = field(default_factory=dict)
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is known of a store: a look, and an older count of what has ended there."""
+
+    view: View
+    ended: Ended
+    paid: bool = False
+
+
+class Looks:
+    """Looks at every store of a desk.
+
+    Arguments:
+        count_share: a count is followed by a pause of so many times its duration, here as everywhere.
+    """
+
+    def __init__(self, desk: Desk, *, clock: Clock, count_share: float) -> None:
+        self._desk = desk
+        self._clock = clock
+        self._share = count_share
+        self._watchers: dict[str, _Watcher] = {}
+
+    async def all(self) -> list[Sight]:
+        """Every store, in the desk's order; a store that does not answer is shown as one."""
+        return list(await asyncio.gather(*(self.one(name) for name in self._desk.names)))
+
+    async def one(self, name: str) -> Sight:
+        """One store. Errors: Refusal where no such store is enabled."""
+        store = self._desk.find(name)
+        if store is None:
+            self._forget(name)
+            return Sight(View(name, datetime.now(UTC), error=self._desk.trouble(name)), Ended())
+        watcher = self._watchers.get(name)
+        if watcher is None or watcher.store is not store:
+            self._forget(name)
+            watcher = self._watchers[name] = _Watcher(store, clock=self._clock, share=self._share)
+        return await watcher.sight()
+
+    def close(self) -> None:
+        """Give up every look that is under way."""
+        for name in list(self._watchers):
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        watcher = self._watchers.pop(name, None)
+        if watcher is not None:
+            watcher.close()
+
+
+class _Watcher:
+    """Looks at one store, as often as it is good for."""
+
+    def __init__(self, store: Store, *, clock: Clock, share: float) -> None:
+        self.store = store
+        self._paid = store.capabilities.looks_are_paid
+        self._every = PAID_LOOK_EVERY if self._paid else LOOK_EVERY
+        self._clock = clock
+        self._seldom = _Seldom(store, clock=clock, share=share)
+        self._view: View | None = None
+        self._good_until = -math.inf
+        self._looking: asyncio.Task[None] | None = None
+        self._since = 0.0
+        self._ended = Ended()
+        self._counting: asyncio.Task[None] | None = None
+        self._count_at = -math.inf
+
+    async def sight(self) -> Sight:
+        now = self._clock.now()
+        if self._looking is None and now >= self._good_until:
+            self._since = now
+            self._looking = asyncio.create_task(self._look(), name=f"look:{self.store.name}")
+        if not self._paid and self._counting is None and now >= self._count_at:
+            self._counting = asyncio.create_task(self._count_ended(), name=f"count:{self.store.name}")
+        if self._looking is not None:
+            # Whoever asks next joins this look; it is nobody's to cancel.
+            await asyncio.wait([self._looking], timeout=self._since + PATIENCE - now)
+        return Sight(self._seen(), self._ended, self._paid)
+
+    def close(self) -> None:
+        for task in (self._looking, self._counting):
+            if task is not None:
+                task.cancel()
+
+    def _seen(self) -> View:
+        waited = self._clock.now() - self._since
+        if self._view is None or (self._looking is not None and waited >= PATIENCE):
+            return View(self.store.name, datetime.now(UTC), error=f"has not answered for {words.span(waited)}")
+        return self._view
+
+    async def _look(self) -> None:
+        try:
+            view = await look(cast(Store, self._seldom))
+            self._view = view
+            if self._paid and view.error is None:
+                survey = await self.store.survey()
+                self._ended = Ended({one: survey.swept.get(one, 0) for one in TERMINAL}, survey.swept_until)
+        except StoreError as error:
+            self._view = View(self.store.name, datetime.now(UTC), error=str(error))
+        finally:
+            self._good_until = self._clock.now() + self._every
+            self._looking = None
+
+    async def _count_ended(self) -> None:
+        started = self._clock.now()
+        try:
+            counts = await self.store.counts(terminal=True)
+            self._ended = Ended({one: counts[one].count for one in TERMINAL if one in counts}, datetime.now(UTC))
+        except StoreError:
+            pass  # the look says so; what was counted last stays, with its time
+        finally:
+            now = self._clock.now()
+            self._count_at = now + max(TERMINAL_EVERY, TERMINAL_SHARE * (now - started))
+            self._counting = None
+
+
+class _Seldom:
+    """A store for `look`, whose counts are used again until counting anew costs its share of the time and no more."""
+
+    def __init__(self, store: Store, *, clock: Clock, share: float) -> None:
+        self._store = store
+        self._clock = clock
+        self._share = share
+        self._pause = store.capabilities.count_every if store.capabilities.looks_are_paid else 0.0
+        self._counts: Mapping[Status, StatusCount] = {}
+        self._good_until = -math.inf
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
+        started = self._clock.now()
+        if started >= self._good_until:
+            self._counts = await self._store.counts()
+            now = self._clock.now()
+            self._good_until = now + max(self._pause, self._share * (now - started))
+        return self._counts
