@@ -41,6 +41,10 @@ class Call:
         """Its JSON object. Errors: Refusal."""
         return Body(await _object(self.request))
 
+    def known(self, name: str) -> str:
+        """A parameter of the path that names something a store may hold. Errors: Refusal."""
+        return _text(name, self.parameters[name], ID_LIMIT)
+
     def query(self, name: str, limit: int = ID_LIMIT) -> str | None:
         """A parameter of the query; None where it is empty or not there. Errors: Refusal."""
         return _text(name, self.request.query.get(name, ""), limit) or None

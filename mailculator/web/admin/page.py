@@ -14,16 +14,18 @@ from mailculator.clock import Clock
 from mailculator.errors import ConfigError, StoreError, StoreUnavailable
 from mailculator.events import Lifetime, Observer
 from mailculator.web import connections, listening
-from mailculator.web.admin import answers, documents
+from mailculator.web.admin import answers, documents, openapi
 from mailculator.web.admin.access import Access
 from mailculator.web.admin.answers import Refusal
 from mailculator.web.admin.asking import Call
 from mailculator.web.admin.desk import Desk
 from mailculator.web.admin.documents import Text
+from mailculator.web.admin.emails import Emails
 from mailculator.web.admin.looks import Looks
 from mailculator.web.admin.routing import Route, Routes
 from mailculator.web.admin.signing import Signing
 from mailculator.web.admin.static import Files
+from mailculator.web.admin.steering import Steering
 from mailculator.web.admin.stream import Stream
 from mailculator.web.connections import Manners
 
@@ -67,7 +69,6 @@ class Page:
         self._access = Access(terms.token, clock=clock)
         self._looks = Looks(desk, clock=clock, count_share=count_share)
         self._stream = Stream(self._compose, clock=clock)
-        self._signing = Signing(self._access, desk, addresses_shown=terms.addresses)
         self._files = Files()
         self._runner: web.ServerRunner | None = None
         self.routes = Routes(self._table())
@@ -107,13 +108,22 @@ class Page:
             await self._runner.cleanup()
 
     def _table(self) -> list[Route]:
-        signing, files = self._signing, self._files
+        signing = Signing(self._access, self._desk, addresses_shown=self._terms.addresses)
+        emails, steering = Emails(self._desk, self._looks, self._text), Steering(self._desk, self._text)
+        files = self._files
         return [
             Route("GET", "/api/session", signing.look, open=True),
             Route("POST", "/api/session", signing.sign_in, open=True),
             Route("DELETE", "/api/session", signing.sign_out, open=True),
             Route("GET", "/api/overview", self._overview),
             Route("GET", "/api/events", self._events),
+            Route("GET", "/api/stores/{store}/emails", emails.list),
+            Route("GET", "/api/stores/{store}/emails/{id}", emails.one),
+            Route("POST", "/api/stores/{store}/actions", emails.act, acts=True),
+            Route("POST", "/api/stores/{store}/pauses", steering.pause, acts=True),
+            Route("DELETE", "/api/stores/{store}/pauses/{pipeline}", steering.resume, acts=True),
+            Route("GET", "/api/stores/{store}/audit", steering.audit),
+            Route("GET", "/openapi.json", self._describe, open=True),
             Route("GET", "/", files.start, open=True),
             Route("GET", "/assets/{name}", files.asset, open=True),
         ]
@@ -136,6 +146,9 @@ class Page:
 
     async def _overview(self, _: Call) -> web.StreamResponse:
         return answers.encoded(await self._compose())
+
+    async def _describe(self, _: Call) -> web.StreamResponse:
+        return answers.json(openapi.document(self._desk.version))
 
     async def _events(self, call: Call) -> web.StreamResponse:
         session = self._access.session(call.request)
