@@ -11,10 +11,10 @@ from mailculator.cutover.assessment import Assessment, Phase
 from mailculator.facts import Said
 from mailculator.fleet import Deed, Pause
 from mailculator.insight.problems import Problem, problems
-from mailculator.insight.view import Member, View
+from mailculator.insight.view import Member
 from mailculator.lifecycle import STAGES, TERMINAL
 from mailculator.model import HistoryEntry, Row, Status
-from mailculator.web.admin.looks import Ended, Sight
+from mailculator.web.admin.looks import Sight
 
 Text = Callable[[str], str]
 """What becomes of a text that others wrote: masked, or left as it is."""
@@ -116,7 +116,7 @@ def _store(sight: Sight, text: Text) -> dict[str, Any]:
         "error": _maybe(view.error, text),
         "latency_ms": None if view.ping is None else round(view.ping.seconds * 1000.0, 1),
         "writable": None if view.ping is None else view.ping.writable,
-        "statuses": [_status(status, view, sight.ended) for status in FLOW],
+        "statuses": [_status(status, sight) for status in FLOW],
         "backlog": view.backlog,
         "parked": view.parked,
         "rates": {name: round(rate, 3) for name, rate in view.rates.items()},
@@ -128,18 +128,18 @@ def _store(sight: Sight, text: Text) -> dict[str, Any]:
     }
 
 
-def _status(status: Status, view: View, ended: Ended) -> dict[str, Any]:
+def _status(status: Status, sight: Sight) -> dict[str, Any]:
     if status in TERMINAL:
-        counted = _maybe(ended.at, moment)
-        count = ended.counts.get(status)
+        counted = _maybe(sight.ended.at, moment)
+        count = sight.ended.counts.get(status)
         return {"status": status, "count": count, "parked": 0, "oldest_age_s": None, "counted_at": counted}
-    one = view.counts.get(status)
+    one = sight.view.counts.get(status)
     return {
         "status": status,
         "count": None if one is None else one.count,
         "parked": 0 if one is None else one.parked,
         "oldest_age_s": None if one is None else round(one.oldest_age, 1),
-        "counted_at": None if one is None else moment(view.at),
+        "counted_at": None if one is None else _maybe(sight.counted, moment),
     }
 
 

@@ -99,6 +99,7 @@ class Emails:
             results = [await _would(store, order.action, one, now) for one in ids]
         else:
             results = await actions.carry_out(order.action, store, ids, who=call.operator, why=order.why) if ids else []
+            self._looks.stale(store.name)
             done = results.count(Steered.DONE)
             if order.filter is not None and done:
                 what = f"{PAST[order.action]} {words.emails(done)} {order.filter.text()}"

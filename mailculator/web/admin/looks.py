@@ -40,10 +40,16 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What is known of a store: a look, and an older count of what has ended there."""
+    """What is known of a store: a look, and an older count of what has ended there.
+
+    Arguments:
+        counted: when the counts of the look were taken, UTC; they may be older than the look.
+        paid: looks cost money there, and lists of what has ended more of it.
+    """
 
     view: View
     ended: Ended
+    counted: datetime | None = None
     paid: bool = False
 
 
@@ -76,6 +82,11 @@ class Looks:
             watcher = self._watchers[name] = _Watcher(store, clock=self._clock, share=self._share)
         return await watcher.sight()
 
+    def stale(self, name: str) -> None:
+        """Somebody has just changed something: whoever asks next sees it."""
+        if name in self._watchers:
+            self._watchers[name].stale()
+
     def close(self) -> None:
         """Give up every look that is under way."""
         for name in list(self._watchers):
@@ -99,6 +110,7 @@ class _Watcher:
         self._view: View | None = None
         self._good_until = -math.inf
         self._looking: asyncio.Task[None] | None = None
+        self._stale = False
         self._since = 0.0
         self._ended = Ended()
         self._counting: asyncio.Task[None] | None = None
@@ -108,13 +120,18 @@ class _Watcher:
         now = self._clock.now()
         if self._looking is None and now >= self._good_until:
             self._since = now
+            self._stale = False
             self._looking = asyncio.create_task(self._look(), name=f"look:{self.store.name}")
         if not self._paid and self._counting is None and now >= self._count_at:
             self._counting = asyncio.create_task(self._count_ended(), name=f"count:{self.store.name}")
         if self._looking is not None:
             # Whoever asks next joins this look; it is nobody's to cancel.
             await asyncio.wait([self._looking], timeout=self._since + PATIENCE - now)
-        return Sight(self._seen(), self._ended, self._paid)
+        return Sight(self._seen(), self._ended, self._seldom.at, self._paid)
+
+    def stale(self) -> None:
+        self._good_until = -math.inf
+        self._stale = True
 
     def close(self) -> None:
         for task in (self._looking, self._counting):
@@ -137,7 +154,8 @@ class _Watcher:
         except StoreError as error:
             self._view = View(self.store.name, datetime.now(UTC), error=str(error))
         finally:
-            self._good_until = self._clock.now() + self._every
+            # What was changed meanwhile, this look may have missed.
+            self._good_until = -math.inf if self._stale else self._clock.now() + self._every
             self._looking = None
 
     async def _count_ended(self) -> None:
@@ -163,6 +181,7 @@ class _Seldom:
         self._pause = store.capabilities.count_every if store.capabilities.looks_are_paid else 0.0
         self._counts: Mapping[Status, StatusCount] = {}
         self._good_until = -math.inf
+        self.at: datetime | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -170,7 +189,9 @@ class _Seldom:
     async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
         started = self._clock.now()
         if started >= self._good_until:
+            at = datetime.now(UTC)
             self._counts = await self._store.counts()
+            self.at = at
             now = self._clock.now()
             self._good_until = now + max(self._pause, self._share * (now - started))
         return self._counts

@@ -109,7 +109,7 @@ class Page:
 
     def _table(self) -> list[Route]:
         signing = Signing(self._access, self._desk, addresses_shown=self._terms.addresses)
-        emails, steering = Emails(self._desk, self._looks, self._text), Steering(self._desk, self._text)
+        emails, steering = Emails(self._desk, self._looks, self._text), Steering(self._desk, self._looks, self._text)
         files = self._files
         return [
             Route("GET", "/api/session", signing.look, open=True),

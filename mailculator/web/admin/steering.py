@@ -11,6 +11,7 @@ from mailculator.web.admin.answers import Refusal
 from mailculator.web.admin.asking import WHY_LIMIT, Call
 from mailculator.web.admin.desk import Desk
 from mailculator.web.admin.documents import Text
+from mailculator.web.admin.looks import Looks
 
 LONGEST_PAUSE = 366 * 86_400.0
 """Seconds."""
@@ -26,8 +27,9 @@ class Steering:
         text: what becomes of texts that others wrote.
     """
 
-    def __init__(self, desk: Desk, text: Text) -> None:
+    def __init__(self, desk: Desk, looks: Looks, text: Text) -> None:
         self._desk = desk
+        self._looks = looks
         self._text = text
 
     async def pause(self, call: Call) -> web.StreamResponse:
@@ -38,6 +40,7 @@ class Steering:
         pipeline = _pipeline(body.text("pipeline"))
         seconds, why = body.seconds("seconds", LONGEST_PAUSE), body.line("why", WHY_LIMIT)
         await store.control.pause(pipeline, seconds=seconds, who=call.operator, why=why)
+        self._looks.stale(store.name)
         return answers.empty()
 
     async def resume(self, call: Call) -> web.StreamResponse:
@@ -48,6 +51,7 @@ class Steering:
         pipeline, why = _pipeline(call.parameters["pipeline"]), body.line("why", WHY_LIMIT)
         if not await store.control.resume(pipeline, who=call.operator, why=why):
             raise Refusal(404, f"There is no pause of {fleet.named(pipeline)} to end.")
+        self._looks.stale(store.name)
         return answers.empty()
 
     async def audit(self, call: Call) -> web.StreamResponse:
