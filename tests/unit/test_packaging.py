@@ -18,7 +18,6 @@ import yaml
 
 from mailculator import __version__
 from mailculator.config import Settings, load
-from mailculator.environment import RESERVED
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
@@ -222,7 +221,7 @@ def test_our_containers_are_locked_down(name: str) -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_every_setting_is_one(name: str) -> None:
-    known = {str(field.alias) for field in Settings.model_fields.values()} | set(RESERVED)
+    known = {str(field.alias) for field in Settings.model_fields.values()}
     given = SERVICES[name].get("environment", {})
     assert set(given) - known - {f"{variable}_FILE" for variable in known} == set()
     assert all(isinstance(value, str) for value in given.values())
