@@ -107,9 +107,11 @@ def test_the_wheel_carries_the_package_and_its_schema(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     schema = {f"mailculator/{path.relative_to(ROOT)}" for path in (ROOT / "sql").rglob("*.sql")}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "mailculator").rglob("*.py")}
+    page = {str(path.relative_to(ROOT)) for path in (ROOT / "mailculator" / "web" / "static").iterdir()}
 
     assert {name.split("/")[2] for name in schema} == {"mariadb", "sqlite"}
-    assert (schema | modules | {"mailculator/py.typed"}) - names == set()
+    assert "mailculator/web/static/index.html" in page
+    assert (schema | modules | page | {"mailculator/py.typed"}) - names == set()
     assert {name.partition("/")[0] for name in names} == {"mailculator", f"mailculator-{__version__}.dist-info"}
     assert f"mailculator-{__version__}.dist-info/licenses/LICENSE" in names
 

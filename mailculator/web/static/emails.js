@@ -1,0 +1,188 @@
+// A list of emails: by status, parked, of unknown outcome, by recipient domain; page by page, and actions on its rows.
+
+import * as api from "./api.js";
+import * as deeds from "./deeds.js";
+import { element } from "./dom.js";
+import { STATUSES, TERMINAL, actions } from "./lifecycle.js";
+import { button, moment, storeTabs, table, tag } from "./parts.js";
+import { emailAt, listAt } from "./routes.js";
+import * as words from "./words.js";
+
+const FILTERS = ["status", "parked", "unknown", "domain"];
+const LIMIT = 50;
+const earlier = new Map(); // by a page's address: the address of the page before, as far as the reader came along it
+
+/** The view behind `#/mysql/emails?status=READY`. */
+export function emailsView(route, page) {
+  const { store, query } = route;
+  const filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name)]).filter(([, value]) => value));
+  const after = query.get("after");
+  const chosen = new Set();
+  let found = null;
+  let seen = null;
+  let refused = null;
+  let whole = false;
+
+  async function load() {
+    try {
+      found = await api.emails(store, { ...filter, after, limit: LIMIT });
+      seen = new Date();
+      refused = null;
+      const there = new Set(found.emails.map((row) => row.id));
+      for (const id of chosen) if (!there.has(id)) chosen.delete(id);
+    } catch (error) {
+      refused = error.message;
+    }
+    page.redraw();
+  }
+
+  function done(sentence) {
+    page.tell(sentence);
+    load();
+  }
+
+  const nodes = () => [
+    element("h1", { tabindex: -1 }, heading(store, filter)),
+    storeTabs(page.stores(), store, (other) => listAt(other, filter)),
+    search(store, filter, page),
+    refused ? element("p", { class: "refused", role: "alert", "data-key": "refused" }, refused) : null,
+    found ? list() : refused ? null : element("p", { class: "faint" }, "Looking…"),
+  ];
+
+  function list() {
+    return element(
+      "div",
+      { "data-key": "list" },
+      found.note ? element("p", { class: "note" }, found.note) : null,
+      found.emails.length ? [bar(), rows()] : element("p", {}, after ? "No more emails." : "No email is like that."),
+      pages(),
+    );
+  }
+
+  function bar() {
+    const target = whole ? { filter: asked(filter) } : { ids: [...chosen] };
+    const whom = whole ? "all emails of this list" : `the ${words.emails(chosen.size)} selected`;
+    const known = filter.parked ? true : null;
+    const all = filter.status ? actions(filter.status, known) : everyAction(known);
+    const choose = (value) => ({ type: "radio", name: "whom", value: String(value), checked: whole === value, onchange: () => choice(value) });
+    return element(
+      "div",
+      { class: "bar", role: "group", "aria-label": "Actions", "data-key": "bar" },
+      element("label", {}, element("input", choose(false)), ` selected (${chosen.size})`),
+      isNarrow(filter) ? element("label", {}, element("input", choose(true)), " all of this list, all pages") : null,
+      all.map((deed) =>
+        button(`${deed.label}…`, () => deeds.act(store, deed, whom, target, done), {
+          disabled: !whole && chosen.size === 0,
+          "data-key": deed.action,
+        }),
+      ),
+    );
+  }
+
+  function choice(value) {
+    whole = value;
+    page.redraw();
+  }
+
+  function rows() {
+    const pick = (ids, on) => {
+      for (const id of ids) if (on) chosen.add(id); else chosen.delete(id);
+      page.redraw();
+    };
+    const ids = found.emails.map((row) => row.id);
+    const every = element("input", { type: "checkbox", "aria-label": "Select all on this page", onchange: (event) => {
+      for (const box of document.querySelectorAll("[data-row]")) box.checked = event.target.checked;
+      pick(ids, event.target.checked);
+    } });
+    const box = (id) => element("input", { type: "checkbox", "data-row": true, "aria-label": `Select ${id}`, onchange: (event) => pick([id], event.target.checked) });
+    const columns = [every, "Email", "Status", "Domain", "Tries", "Updated", "Next try", "Last error or reason"];
+    return table(heading(store, filter), columns, found.emails.map((row) => ({ key: row.id, cells: [box(row.id), ...cells(store, row)] })));
+  }
+
+  function pages() {
+    const here = listAt(store, { ...filter, after });
+    const next = found.next ? listAt(store, { ...filter, after: found.next }) : null;
+    if (next) earlier.set(next, here);
+    const back = after ? (earlier.get(here) ?? null) : null;
+    return element(
+      "nav",
+      { class: "pages", "aria-label": "Pages", "data-key": "pages" },
+      after ? element("a", { href: listAt(store, filter), "data-key": "first" }, "First page") : null,
+      back ? element("a", { href: back, rel: "prev", "data-key": "back" }, "Back") : null,
+      next ? element("a", { href: next, rel: "next", "data-key": "next" }, "Next") : null,
+      element("span", { class: "faint" }, `${words.emails(found.emails.length)} on this page, as of ${words.clock(seen)}`),
+      button("Look again", load),
+    );
+  }
+
+  return { title: () => heading(store, filter), nodes, load };
+}
+
+function heading(store, { status, parked, unknown, domain }) {
+  const what = [parked && "parked", unknown && "of unknown outcome", status && `in ${status}`, domain && `to ${domain}`];
+  return `${words.title(store)}: emails ${what.filter(Boolean).join(", ")}`.trim();
+}
+
+// What the service takes as a filter for actions: not everything, and not all mail to somebody.
+function isNarrow({ status, parked, unknown }) {
+  return Boolean(status || parked || unknown);
+}
+
+function asked({ status, parked, unknown, domain }) {
+  return { status: status ?? null, parked: Boolean(parked), unknown: Boolean(unknown), domain: domain ?? null };
+}
+
+function everyAction(parked) {
+  const all = STATUSES.flatMap((status) => actions(status, parked));
+  return [...new Map(all.map((deed) => [deed.action, deed])).values()];
+}
+
+function search(store, filter, page) {
+  const can = page.stores().find((one) => one.store === store)?.can ?? { search_domain: true, list_terminal: true };
+  const status = element(
+    "select",
+    { id: "status", name: "status" },
+    can.list_terminal ? element("option", { value: "" }, "any status") : null,
+    STATUSES.filter((one) => can.list_terminal || !TERMINAL.has(one)).map((one) => element("option", { value: one, selected: one === filter.status }, one)),
+  );
+  const check = (name, label) => element("label", {}, element("input", { type: "checkbox", name, value: "1", checked: Boolean(filter[name]) }), ` ${label}`);
+  const domain = element("input", { id: "domain", name: "domain", type: "text", value: filter.domain ?? null, autocomplete: "off", spellcheck: "false", size: 24 });
+  const go = (event) => {
+    event.preventDefault();
+    window.location.hash = listAt(store, Object.fromEntries(new FormData(event.target)));
+  };
+  return element(
+    "form",
+    { class: "search", role: "search", "aria-label": "Lists", onsubmit: go, "data-key": `search ${JSON.stringify(filter)}` },
+    element("label", { for: "status" }, "Status "), status,
+    check("parked", "parked"),
+    check("unknown", "outcome unknown"),
+    can.search_domain
+      ? [element("label", { for: "domain" }, "Recipient's domain "), domain]
+      : element("span", { class: "faint" }, "This store lists active statuses and finds exact ids; it has no search by domain."),
+    element("button", { type: "submit" }, "Show"),
+  );
+}
+
+function cells(store, row) {
+  return [
+    element("a", { class: "id", href: emailAt(store, row.id) }, row.id),
+    [row.status, ...marks(row).map((mark) => [" ", mark])],
+    row.recipient_domain ?? "–",
+    String(row.attempts),
+    moment(row.updated_at),
+    row.claimed_by ? `held by ${row.claimed_by}` : TERMINAL.has(row.status) || row.parked ? "–" : moment(row.due_at),
+    row.last_error ?? row.reason ?? "–",
+  ];
+}
+
+/** What is to be known of a row beside its status. */
+export function marks(row) {
+  const unknown = [row.last_error, row.reason].some((text) => text?.startsWith("outcome unknown"));
+  return [
+    row.parked && tag("warn", "parked"),
+    row.cancelled && tag("plain", "cancelled"),
+    unknown && tag("bad", "outcome unknown"),
+    row.crashes > 0 && tag("bad", `crashed ${row.crashes}×`),
+  ].filter(Boolean);
+}
