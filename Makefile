@@ -13,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOOTSTRAP := tools/bootstrap.sh
 # What the tests need beside Python packages.
-PROGRAMS := mariadbd smtp-sink faketime promtool
+PROGRAMS := mariadbd smtp-sink faketime promtool chromium
 # The database server lies in /usr/sbin, which a plain user's PATH may lack.
 export PATH := $(PATH):/usr/sbin:/usr/local/sbin
 

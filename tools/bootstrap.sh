@@ -5,7 +5,7 @@
 #
 # run   what the service needs, from requirements.lock
 # dev   what its tests and checks need too, from requirements-dev.lock
-# PROGRAM  mariadbd, smtp-sink, faketime or promtool: installed through apt where PATH lacks it (the Makefile adds
+# PROGRAM  mariadbd, smtp-sink, faketime, promtool or chromium: installed through apt where PATH lacks it (the Makefile adds
 #          /usr/sbin to PATH)
 #
 # PYTHON names the interpreter of the virtual environment (default: the first of python3, python3.14 … python3.11
@@ -96,6 +96,11 @@ need_promtool() {
   stop_service prometheus
 }
 
+# With a font of its own: a machine without one shows boxes in place of letters.
+need_chromium() {
+  command -v chromium >/dev/null || install_packages "chromium is not on this machine" chromium fonts-dejavu-core
+}
+
 # ---- Python -------------------------------------------------------------------------------------------------------
 
 is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
@@ -168,7 +173,7 @@ main() {
         need_environment run requirements.lock requirements-build.lock
       ;;
     dev) need_environment dev requirements-dev.lock ;;
-    *) fail "usage: tools/bootstrap.sh run|dev [mariadbd] [smtp-sink] [faketime] [promtool]" ;;
+    *) fail "usage: tools/bootstrap.sh run|dev [mariadbd] [smtp-sink] [faketime] [promtool] [chromium]" ;;
   esac
   shift
   local program
@@ -178,6 +183,7 @@ main() {
       smtp-sink) need_smtp_sink ;;
       faketime) need_faketime ;;
       promtool) need_promtool ;;
+      chromium) need_chromium ;;
       *) fail "no package is known for $program" ;;
     esac
   done

@@ -114,8 +114,14 @@ def test_a_user_with_sudo_installs_through_it(machine: Machine) -> None:
 
 @pytest.mark.parametrize(
     ("program", "package"),
-    [("mariadbd", "mariadb-server"), ("smtp-sink", "postfix"), ("faketime", "faketime"), ("promtool", "prometheus")],
-    ids=["mariadbd", "smtp-sink", "faketime", "promtool"],
+    [
+        ("mariadbd", "mariadb-server"),
+        ("smtp-sink", "postfix"),
+        ("faketime", "faketime"),
+        ("promtool", "prometheus"),
+        ("chromium", "chromium fonts-dejavu-core"),
+    ],
+    ids=["mariadbd", "smtp-sink", "faketime", "promtool", "chromium"],
 )
 @pytest.mark.parametrize("sudo", ["none", "wants a password"])
 def test_a_user_who_may_not_is_told_what_to_run(machine: Machine, program: str, package: str, sudo: str) -> None:

@@ -23,13 +23,14 @@ export function findView(route, page) {
 
   const nodes = () => [
     element("h1", { tabindex: -1 }, "Find ", element("span", { class: "id" }, id)),
-    lines === null
-      ? element("p", { class: "faint", role: "status" }, "Looking…")
-      : element("ul", { role: "status" }, lines.map(({ store, there, refused }) => element("li", {}, there
-          ? element("a", { href: emailAt(store.store, id) }, `${store.title} has it`)
-          : refused ? `${store.title}: ${refused}` : `${store.title} has no email with this id.`))),
+    element("div", { role: "status" }, lines === null ? element("p", { class: "faint" }, "Looking…") : lines.map((one) => answer(one, id))),
   ];
   return { title: () => `Find ${id}`, nodes, load };
+}
+
+function answer({ store, there, refused }, id) {
+  if (there) return element("p", {}, element("a", { href: emailAt(store.store, id) }, `${store.title} has it`));
+  return element("p", {}, refused ? `${store.title}: ${refused}` : `${store.title} has no email with this id.`);
 }
 
 async function looked(store, id) {

@@ -11,7 +11,7 @@ const COLUMNS = ["entered", "sent", "failed", "acknowledged", "backlog"];
 /**
  * Follows the service. `overview` is the newest one or null, `lostSince` a Date while nothing comes.
  *
- * @param {Function} changed is called after each change of either
+ * @param {Function} changed is called with each overview, and with each try to connect that failed
  */
 export class Live {
   constructor(changed) {
@@ -64,8 +64,7 @@ export class Live {
     clearTimeout(this._silence);
     clearTimeout(this._again);
     this._again = setTimeout(() => this._open(), AGAIN);
-    if (this.lostSince !== null) return;
-    this.lostSince = new Date();
+    this.lostSince ??= new Date();
     this._changed();
   }
 
