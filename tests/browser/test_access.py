@@ -12,7 +12,6 @@ from tests.support.browser import NARROW, SOON, WIDE, Scheme, Visit, visiting
 from tests.support.outage_bench import Scene
 from tests.support.service import ServiceProcess
 
-
 pytestmark = pytest.mark.browser
 
 

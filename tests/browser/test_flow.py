@@ -16,7 +16,6 @@ from tests.support.browser import PATIENT, SOON, Visit, visiting
 from tests.support.outage_bench import Scene
 from tests.support.service import ServiceProcess
 
-
 pytestmark = pytest.mark.browser
 
 
