@@ -43,7 +43,8 @@ _SEQUENCE = (
     "(SELECT INSERT(INSERT(INSERT(INSERT(MD5(CONCAT('{kind}', seq)), 21, 0, '-'), 17, 0, '-'), 13, 0, '-'), 9, 0, '-')"
     " AS id, seq FROM seq_{first}_to_{last}) made ORDER BY id"
 )
-_DUE = "NOW(6) - INTERVAL 1 HOUR + INTERVAL seq MICROSECOND"
+# A hundred a second: neighbours by due time are then neighbours by ttl too, as where mail has come over hours.
+_DUE = "NOW(6) - INTERVAL 1 DAY + INTERVAL seq * 10000 MICROSECOND"
 _MADE = "NOW(6) - INTERVAL 30 DAY + INTERVAL seq * 500000 MICROSECOND"
 
 _EMAILS = (

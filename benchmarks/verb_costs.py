@@ -1,7 +1,8 @@
 """What a verb of the MariaDB store makes the server read, and how long it takes, when nobody else is at work.
 
 Rows are those of the server's own counters, Handler_read_*: rows and entries of indexes that statements have asked for.
-A claim is measured with everything that it consists of, up to the reservations; what is claimed is given back.
+A claim is measured with everything that it consists of, up to the reservations; what is claimed is given back. What is
+purged came to its end last, so that its pages are in memory still.
 """
 
 from __future__ import annotations
