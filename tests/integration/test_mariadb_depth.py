@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -18,7 +19,7 @@ DEEP = 20 * BATCH
 Costs = Mapping[str, Cost]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def server() -> AsyncIterator[PrivateMariadb]:
     async with mariadb.shared_mariadb() as running:
         yield running
@@ -31,6 +32,16 @@ async def queue(server: PrivateMariadb, tmp_path_factory: pytest.TempPathFactory
         patch.setattr(deep_queue, "settle", _at_once)  # no count of rows depends on what else the server does
         async with mariadb_queue(server) as opened:
             yield DeepQueue(server, opened, tmp_path_factory.mktemp("letters"), files=2)
+
+
+@pytest.fixture
+async def another(server: PrivateMariadb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[DeepQueue]:
+    """A queue of one email."""
+    monkeypatch.setattr(deep_queue, "settle", _at_once)
+    async with mariadb_queue(server) as opened:
+        queue = DeepQueue(server, opened, tmp_path, files=1)
+        await queue.deepen(1, 0)
+        yield queue
 
 
 async def _at_once(_: PrivateMariadb) -> None:
@@ -63,3 +74,21 @@ def test_the_queue_is_as_deep_as_it_was_asked_to_be(queue: DeepQueue, depths: tu
         " (SELECT COUNT(*) FROM email_status_history WHERE email_id = emails.id AND version IS NOT NULL)"
     )
     assert queue.execute(gaps) == ((0,),)
+
+
+async def test_mail_that_did_not_do_well_is_a_fault(another: DeepQueue) -> None:
+    queue, since = another, another.queue.last_note()
+    [(email_id,)] = queue.execute("SELECT id FROM emails")
+    assert queue.faults(since, taken=0) == []
+    queue.execute(f"UPDATE emails SET status = 'PROCESSING' WHERE id = '{email_id}'")
+    assert queue.faults(since, taken=0) == ["1 emails stand at PROCESSING"]
+    move = "INSERT INTO email_status_history (email_id, status, version) VALUES"
+    queue.execute(
+        f"UPDATE emails SET status = 'SENT' WHERE id = '{email_id}'",
+        *(f"{move} ('{email_id}', 'SENT', {version})" for version in (91, 93)),  # called back in vain in between
+    )
+    assert queue.faults(since, taken=1) == []
+    assert queue.faults(since, taken=2) == ["1 are on record as sent, the sink took 2"]
+    assert queue.acknowledged(since) == []
+    queue.execute(f"{move} ('{email_id}', 'SENT-ACKNOWLEDGED', 95)")
+    assert len(queue.acknowledged(since)) == 1
