@@ -179,13 +179,20 @@ async def _pass(queue: Queue, around: Peers, letters: Sequence[Letter], before: 
 
 
 async def _one_by_one(queue: Queue, around: Peers, letters: Sequence[Letter], before: int) -> None:
-    rng = random.Random(before)
-    for count, letter in enumerate(letters, start=before + 1):
-        # Up to a whole interval after whatever the service last did: each moment of the interval has the same chance.
-        await asyncio.sleep(rng.uniform(0, INTERVAL))
+    waits = pauses(len(letters), random.Random(before))
+    for count, (letter, wait) in enumerate(zip(letters, waits, strict=True), start=before + 1):
+        await asyncio.sleep(wait)
         queue.lay([letter])
         queue.open_gate()
         await around.called_back(count)
+
+
+def pauses(count: int, rng: random.Random) -> list[float]:
+    """Seconds after whatever the service last did: one random moment in each of so many parts of the interval, in any
+    order. Of moments that know nothing of each other the median is off by 29 ms where there are 300."""
+    found = [(number + rng.random()) / count * INTERVAL for number in range(count)]
+    rng.shuffle(found)
+    return found
 
 
 async def _offer(queue: Queue, letters: Sequence[Letter], rate: float) -> None:

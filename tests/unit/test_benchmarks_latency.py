@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import astuple
 from pathlib import Path
 
@@ -19,6 +20,12 @@ def test_a_percentile_is_one_of_the_values() -> None:
     assert latency.percentile(values, 0.5) == 150.0
     assert latency.percentile(values, 0.99) == 297.0
     assert latency.percentile([4.0], 0.5) == latency.percentile([4.0], 0.99) == 4.0
+
+
+def test_each_part_of_the_interval_has_its_email() -> None:
+    found = latency.pauses(50, random.Random(1))
+    assert sorted(int(pause / latency.INTERVAL * 50) for pause in found) == list(range(50))
+    assert found != sorted(found)
 
 
 def test_the_disk_is_asked_how_long_a_durable_write_takes(tmp_path: Path) -> None:
