@@ -1,7 +1,7 @@
 # Everything a person does with a checkout. `make run` and `make test` work on a fresh machine and need nothing first.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-dynamodb-local chaos chaos-kills chaos-freezes chaos-drains chaos-syscalls \
+.PHONY: help run test screenshots test-long test-dynamodb-local chaos chaos-kills chaos-freezes chaos-drains chaos-syscalls \
 	chaos-faults chaos-server chaos-disk chaos-clocks chaos-model chaos-simulation chaos-fuzz chaos-soak \
 	chaos-report check fmt lock docs figures bench profile cost check-install clean
 
@@ -34,6 +34,11 @@ test: ## all tests: make test ARGS="-k callback"
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
 	@$(BOOTSTRAP) dev $(PROGRAMS)
 	@$(BIN)/python -m tests.support.dynamodb_local $(BIN)/pytest -m dynamodb $(ARGS)
+
+screenshots: ## the pictures of the operators' page in docs/images, from the real page
+	@$(BOOTSTRAP) dev mariadbd chromium
+	@mkdir -p docs/images
+	MAILCULATOR_TEST_SCREENSHOTS=$(CURDIR)/docs/images $(BIN)/pytest -q -n 0 tests/browser/test_screenshots.py $(ARGS)
 
 test-long: ## what takes minutes each: the cutover's rehearsal, an older consumer and chaos on DynamoDB
 	@$(BOOTSTRAP) dev $(PROGRAMS)

@@ -45,6 +45,7 @@ function heard() {
   }
   if (live.lostSince !== null) checkSession();
   if (!document.hidden) redraw();
+  else if (view) shell.titled(view.title(), live); // a tab in the background tells by its title
 }
 
 function redraw() {
@@ -128,6 +129,13 @@ document.getElementById("skip").onclick = (event) => {
   event.preventDefault(); // the address says which view it is
   main.focus();
 };
+// To the part that the address names already: the reader has scrolled away from it.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[href]");
+  if (!link?.hash || link.hash !== window.location.hash) return;
+  arriving = true;
+  arrive();
+});
 window.addEventListener("hashchange", () => {
   if (!page.session) return;
   shell.tell(null);

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import * as deeds from "./deeds.js";
 import { element } from "./dom.js";
 import { marks } from "./emails.js";
-import { TERMINAL } from "./lifecycle.js";
+import { TERMINAL, WAITING, WORKING } from "./lifecycle.js";
 import { button, moment, table } from "./parts.js";
 import { listAt } from "./routes.js";
 import * as words from "./words.js";
@@ -82,8 +82,8 @@ function facts(store, email) {
     ["Send generation", email.generation],
     ["Created", moment(email.created_at)],
     ["Updated", moment(email.updated_at)],
-    ["Next try", TERMINAL.has(email.status) ? null : moment(email.due_at)],
-    ["Held by", email.claimed_by],
+    ["Next try", WAITING.has(email.status) && !email.parked ? moment(email.due_at) : null],
+    [WORKING.has(email.status) ? "Held by" : "Last held by", email.claimed_by],
     ["Lease until", email.lease_until && moment(email.lease_until)],
     ["Sent or failed", email.reached_at && moment(email.reached_at)],
     ["Reason", email.reason],

@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import * as deeds from "./deeds.js";
 import { element } from "./dom.js";
-import { STATUSES, TERMINAL, actions } from "./lifecycle.js";
+import { STATUSES, TERMINAL, WAITING, actions } from "./lifecycle.js";
 import { button, moment, storeTabs, table, tag } from "./parts.js";
 import { emailAt, listAt } from "./routes.js";
 import * as words from "./words.js";
@@ -171,9 +171,13 @@ function cells(store, row) {
     row.recipient_domain ?? "–",
     String(row.attempts),
     moment(row.updated_at),
-    row.claimed_by ? `held by ${row.claimed_by}` : TERMINAL.has(row.status) || row.parked ? "–" : moment(row.due_at),
+    WAITING.has(row.status) ? (row.parked ? "–" : moment(row.due_at)) : TERMINAL.has(row.status) ? "–" : heldBy(row),
     row.last_error ?? row.reason ?? "–",
   ];
+}
+
+function heldBy(row) {
+  return `held by ${row.claimed_by ?? "another program"}`;
 }
 
 /** What is to be known of a row beside its status. */

@@ -12,6 +12,7 @@ export const STATUSES = [
   "FAILED", "CALLING-FAILED-CALLBACK", "FAILED-ACKNOWLEDGED",
 ];
 export const WAITING = new Set(STAGES.map((stage) => stage.waiting));
+export const WORKING = new Set(STAGES.map((stage) => stage.working));
 export const TERMINAL = new Set(["INVALID", "SENT-ACKNOWLEDGED", "FAILED-ACKNOWLEDGED"]);
 const UNSENT = new Set(["ACCEPTED", "INTAKING", "READY", "PROCESSING"]);
 const REQUEUES = { INVALID: "ACCEPTED", FAILED: "READY", "FAILED-ACKNOWLEDGED": "READY", "SENT-ACKNOWLEDGED": "SENT" };

@@ -34,6 +34,8 @@ export class Live {
     clearTimeout(this._again);
     this._stream?.close();
     this._stream = null;
+    this.overview = null;
+    this.lostSince = null;
   }
 
   _open() {

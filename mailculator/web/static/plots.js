@@ -7,6 +7,7 @@ import * as words from "./words.js";
 const HEIGHT = 130;
 const LEAST = 120; // seconds that a plot spans at least
 const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]];
+const WIDTHS = [2.75, 2, 1.5, 1.25]; // where lines run into one, each still shows at the sides of the next
 
 const specs = new Map(); // by key: what the newest overview wants drawn
 const drawn = new WeakMap(); // by element: {chart, form}
@@ -71,7 +72,7 @@ function options(width, { lines, say }) {
       { ...axis, values: (_, splits) => splits.map((at) => words.clock(at * 1000).slice(0, 5)), size: 22, space: 70, incrs: [60, 120, 300] },
       { ...axis, values: (_, splits) => splits.map((value) => say(value)), size: 48, space: 28 },
     ],
-    series: [{}, ...lines.map((line, number) => ({ label: line.name, stroke: lineColour(number), width: 1.5, dash: DASHES[number], points: { show: false } }))],
+    series: [{}, ...lines.map((line, number) => ({ label: line.name, stroke: lineColour(number), width: WIDTHS[number], dash: DASHES[number], points: { show: false } }))],
   };
 }
 
@@ -90,7 +91,7 @@ function lineColour(number) {
 }
 
 function swatch(number) {
-  const stroke = drawing("line", { x1: 0, y1: 4, x2: 24, y2: 4, "stroke-width": 2, "stroke-dasharray": DASHES[number].join(" ") || null });
+  const stroke = drawing("line", { x1: 0, y1: 4, x2: 24, y2: 4, "stroke-width": WIDTHS[number], "stroke-dasharray": DASHES[number].join(" ") || null });
   return drawing("svg", { class: `swatch line-${number + 1}`, width: 24, height: 8, "aria-hidden": "true" }, stroke);
 }
 
