@@ -8,6 +8,7 @@ import uuid
 import pytest
 from playwright.async_api import expect
 
+from mailculator.model import Status
 from tests.support.browser import PATIENT, SOON, Visit
 from tests.support.outage_bench import Scene
 from tests.support.producer import write_payload
@@ -110,6 +111,22 @@ async def test_selected_emails_and_then_all_of_a_list_are_steered(visit: Visit, 
     await visit.go("#/mysql/audit")
     line = page.get_by_role("row").filter(has_text="and the rest")
     await expect(line).to_contain_text("requeued 3 emails in FAILED-ACKNOWLEDGED")
+
+
+async def test_more_emails_than_one_call_takes_are_all_steered(visit: Visit, scene: Scene) -> None:
+    page = visit.page
+    await page.get_by_role("button", name="Pause all pipelines of MariaDB").click()
+    await visit.confirm("Pause", "what follows would fail at once")
+    await scene.query("INSERT INTO emails (id, status) SELECT UUID(), 'INVALID' FROM seq_1_to_2100")
+
+    await visit.go("#/mysql/emails?status=INVALID")
+    await page.get_by_label("all of this list").check()
+    await page.get_by_role("button", name="Requeue…").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("It concerns at least 1,000 emails.", timeout=PATIENT)
+    await visit.confirm("Requeue", "their payloads are there now")
+
+    await expect(page.locator("#told")).to_contain_text("Requeue: done for 2,100 emails.")
+    assert (await scene.counts())[Status.ACCEPTED] == 2100
 
 
 async def test_a_list_is_paged_by_key_forth_and_back(visit: Visit, scene: Scene) -> None:

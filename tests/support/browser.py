@@ -80,7 +80,7 @@ class Visit:
         dialog = self.page.get_by_role("dialog")
         await dialog.get_by_label("Why").fill(why)
         await dialog.get_by_role("button", name=button, exact=True).click()
-        await expect(dialog).to_have_count(0)
+        await expect(dialog).to_have_count(0, timeout=PATIENT)
 
     async def focused(self) -> str:
         """What the keyboard is at: the label of a control, or its text."""

@@ -69,7 +69,7 @@ function options(width, { lines, say }) {
     cursor: { show: false },
     scales: { x: { range: span }, y: { range: (_, __, most) => [0, Math.max(most ?? 0, 1) * 1.1] } },
     axes: [
-      { ...axis, values: (_, splits) => splits.map((at) => words.clock(at * 1000).slice(0, 5)), size: 22, space: 70, incrs: [60, 120, 300] },
+      { ...axis, values: (_, splits) => splits.map((at) => words.at(at * 1000).slice(11, 16)), size: 22, space: 70, incrs: [60, 120, 300] },
       { ...axis, values: (_, splits) => splits.map((value) => say(value)), size: 48, space: 28 },
     ],
     series: [{}, ...lines.map((line, number) => ({ label: line.name, stroke: lineColour(number), width: WIDTHS[number], dash: DASHES[number], points: { show: false } }))],

@@ -1,6 +1,7 @@
 // Times and amounts as an operator reads them; the command line says them alike (mailculator/words.py).
 
 const TITLES = { dynamodb: "DynamoDB", mysql: "MariaDB", sqlite: "SQLite" };
+const HALF_A_DAY = 12 * 3600 * 1000; // ms
 const COUNTS = new Intl.NumberFormat("en-GB");
 
 /** What people call a store. */
@@ -23,9 +24,9 @@ export function at(when) {
   return `${moment.toISOString().slice(0, 19).replace("T", " ")}Z`;
 }
 
-/** The same without the day, for what is of today. */
+/** The same without the day where that was within the last half day. */
 export function clock(when) {
-  return at(when).slice(11);
+  return Math.abs(Date.now() - new Date(when)) < HALF_A_DAY ? at(when).slice(11) : at(when);
 }
 
 /** A number with its thousands apart. */
