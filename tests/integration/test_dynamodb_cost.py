@@ -26,6 +26,7 @@ from benchmarks.cost_bench import (
     cost_bench,
 )
 from benchmarks.cost_watch import Bill, bill_of
+from mailculator.fleet import WHOLE
 from mailculator.lifecycle import (
     INTAKE,
     SENDER,
@@ -57,7 +58,7 @@ EVERY = 86_400 / 30_000
 WORK = (PRODUCER, "enqueue", "claim", "inbox", "record")
 """What an email costs, whoever works on it."""
 POLLING = ("poll", "inbox", "rescue")
-APART = ("control", "count", "minute", "ping", "renew", "rescue", "status", "sweep")
+APART = ("control", "count", "minute", "operator", "ping", "renew", "rescue", "status", "sweep")
 """What is metered for itself: it does not come with an email, or does not have to."""
 
 WITH_OLDER_PRODUCER = 28.0
@@ -234,6 +235,23 @@ async def test_what_does_not_come_with_every_email_is_metered_apart(bench: CostB
     finally:
         await one.close()
         await other.close()
+
+
+async def test_what_every_replica_asks_every_few_seconds_is_half_a_unit(bench: CostBench) -> None:
+    store = await bench.open()
+    try:
+        await store.control.pauses()
+        assert spent(store)["operator", "read"] == 0.5
+        # All that there can be, and with a lot to say.
+        for pipeline in (WHOLE, *(stage.name for stage in STAGES)):
+            await store.control.pause(pipeline, seconds=600.0, who="a" * 200, why="because " * 500)
+        assert len(await store.control.pauses()) == 5
+        assert spent(store)["operator", "read"] == 1.0
+        before = spent(store)
+        await store.control.report(REPLICA, service="1.0.0", facts={"reply": "250 2.0.0 Ok: queued", "sent": 7})
+        assert spent(store)["operator", "write"] - before["operator", "write"] == 2.0
+    finally:
+        await store.close()
 
 
 def lost(email: Email) -> Email:
