@@ -170,9 +170,10 @@ class QueueMachine(QueueSteps):
 
     @rule(by=BY, past=st.sampled_from(sorted(VERBS)), pick=PICK, more=st.lists(ID, max_size=2), upper=st.booleans())
     def mark(self, by: int, past: str, pick: int, more: list[str], upper: bool) -> None:
-        """What it concerns, if there is anything, and whatever else comes to mind."""
-        concerned = [self._newest(ids, pick)] if (ids := self._markable(past)) else []
-        self._mark(by, past, [one.upper() if upper else one for one in (*concerned, *more)])
+        """What it concerns, or now and then what is there, and whatever else comes to mind."""
+        ids = (self._markable(past) if pick < 4 else []) or sorted(self.model.mails)
+        chosen = [self._newest(ids, pick)] if ids else []
+        self._mark(by, past, [one.upper() if upper else one for one in (*chosen, *more)])
 
     @precondition(lambda self: self._ids_in(TERMINAL))
     @rule(by=BY, limit=st.sampled_from([10, 1]))
