@@ -68,7 +68,7 @@ class Page:
         self._text: Text = str if terms.addresses else address_mask.mask
         self._access = Access(terms.token, clock=clock)
         self._looks = Looks(desk, clock=clock, count_share=count_share)
-        self._stream = Stream(self._compose, clock=clock)
+        self.stream = Stream(self._compose, clock=clock)
         self._files = Files()
         self._runner: web.ServerRunner | None = None
         self.routes = Routes(self._table())
@@ -96,13 +96,17 @@ class Page:
         taken: int = listeners[0].getsockname()[1]
         return taken
 
+    def listeners(self) -> int:
+        """How many event streams are open."""
+        return self.stream.listeners
+
     def halt(self) -> None:
         """The service stops: no stream may hold it up."""
-        self._stream.close()
+        self.stream.close()
 
     async def close(self) -> None:
         """Serve no more."""
-        self._stream.close()
+        self.stream.close()
         self._looks.close()
         if self._runner is not None:
             await self._runner.cleanup()
@@ -152,4 +156,4 @@ class Page:
 
     async def _events(self, call: Call) -> web.StreamResponse:
         session = self._access.session(call.request)
-        return await self._stream.serve(call.request, lambda: session is None or self._access.lasts(session))
+        return await self.stream.serve(call.request, lambda: session is None or self._access.lasts(session))

@@ -35,6 +35,11 @@ class Stream:
         self._composing: asyncio.Task[None] | None = None
         self._closed = asyncio.Event()
 
+    @property
+    def listeners(self) -> int:
+        """How many there are."""
+        return len(self._listeners)
+
     async def serve(self, request: web.BaseRequest, lasts: Callable[[], bool]) -> web.StreamResponse:
         """Until the client is gone, the session is over, or the service stops.
 
