@@ -90,6 +90,7 @@ class Report:
             ("mails", f"{self._directory}/mails/*.eml"),
             ("callbacks", f"{self._directory}/callbacks.jsonl"),
             ("log", f"{self._directory}/service.log"),
+            ("page", f"http://127.0.0.1:{tracker.admin_port}/"),
             ("health", f"http://127.0.0.1:{tracker.http_port}/health"),
             ("metrics", f"http://127.0.0.1:{tracker.http_port}/metrics"),
         ):

@@ -142,6 +142,7 @@ async def _set_up(options: Options, directory: Path, stack: AsyncExitStack) -> S
         attachments_base_path=attachments,
         journal_dir=directory / "journal",
         http_port=0,
+        admin_port=0,
         time_scale=TIME_SCALE,
         log_format="json",
         **store,

@@ -22,6 +22,7 @@ class Tracker:
         self.done = asyncio.Event()
         self.listening = asyncio.Event()
         self.http_port = 0
+        self.admin_port = 0
         self.status = dict.fromkeys(ids, Status.ACCEPTED)
         self.retries: Counter[str] = Counter()
         self.reasons: dict[str, str] = {}
@@ -34,6 +35,7 @@ class Tracker:
                 self._moved(event)
             case Lifetime(name="started", fields=fields):
                 self.http_port = int(dict(fields)["http_port"] or 0)
+                self.admin_port = int(dict(fields)["admin_port"] or 0)
                 self.listening.set()
 
     def _moved(self, event: Moved) -> None:

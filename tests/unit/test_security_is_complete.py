@@ -21,6 +21,7 @@ AREAS = [
     "What cannot be used up",
     "What the container may",
     "The HTTP port",
+    "The page",
     "Where callbacks go",
     "Credentials",
     "TLS",

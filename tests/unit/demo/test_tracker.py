@@ -33,6 +33,6 @@ def test_it_keeps_why_a_mail_was_refused_or_tried_again_and_nothing_else() -> No
 
 def test_it_learns_the_health_port_at_the_start() -> None:
     tracker = Tracker([])
-    tracker(Lifetime("started", (("http_port", 4321),)))
-    assert tracker.http_port == 4321
+    tracker(Lifetime("started", (("http_port", 4321), ("admin_port", 4322))))
+    assert (tracker.http_port, tracker.admin_port) == (4321, 4322)
     assert tracker.listening.is_set()
