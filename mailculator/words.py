@@ -37,3 +37,8 @@ def some(words: Sequence[str], limit: int = 5) -> str:
 def emails(count: int) -> str:
     """`1 email`, `2 emails`."""
     return f"{count} email" if count == 1 else f"{count} emails"
+
+
+def sentence(text: str) -> str:
+    """Somebody else's words as the end of a sentence of ours: with one full stop, whether they had one or not."""
+    return f"{text.rstrip().rstrip('.')}."

@@ -26,8 +26,8 @@ class Problem:
     """Something that an operator should know of.
 
     Arguments:
-        kind: short and stable: store_away, no_replica, relay_away, callback_away, share_away, journal_away, stopped,
-            paused, throttled, waiting, parked, poisoned, silent, read_only, clock_off.
+        kind: short and stable: store_away, no_replica, draining, relay_away, callback_away, share_away, journal_away,
+            stopped, paused, throttled, waiting, parked, poisoned, silent, read_only, clock_off.
         text: one sentence, for people.
         advice: what to do about it; a command to type, or "".
         status: the list that shows it; None where there is none. `parked` narrows that list.
@@ -59,9 +59,9 @@ def problems(view: View) -> list[Problem]:
 
 def _all(view: View) -> Iterator[Problem]:
     if view.error is not None:
-        yield Problem(
-            "store_away", view.store, Severity.CRITICAL, f"{words.title(view.store)} does not answer: {view.error}"
-        )
+        # Away, or not to be used as it is: the error says which.
+        text = f"{words.title(view.store)} cannot be looked at: {words.sentence(view.error)}"
+        yield Problem("store_away", view.store, Severity.CRITICAL, text)
         return
     yield from _store(view)
     yield from _dependencies(view)
@@ -78,7 +78,7 @@ def _store(view: View) -> Iterator[Problem]:
             "stopped",
             view.store,
             Severity.CRITICAL,
-            f"Nothing is claimed from {words.title(view.store)}: {view.stopped}.",
+            f"Nothing is claimed from {words.title(view.store)}: {words.sentence(view.stopped)}",
             advice=f"mailculator {view.store} resume --why …",
         )
     off = view.ping.clock_off if view.ping is not None else None
@@ -110,7 +110,7 @@ def _dependencies(view: View) -> Iterator[Problem]:
             f"{name}_away",
             view.store,
             Severity.CRITICAL if everywhere else Severity.WARNING,
-            f"{says}{where}, since {_clock(since)}: {last.reason or 'no reason given'}.",
+            f"{says}{where}, since {_clock(since, view.at)}: {words.sentence(last.reason or 'no reason given')}",
             advice="It goes on by itself when that is there again.",
             status=status,
             since=datetime.fromtimestamp(since, UTC),
@@ -118,9 +118,8 @@ def _dependencies(view: View) -> Iterator[Problem]:
     slowed = [one for one in view.working if one.facts.rate_reason]
     if slowed:
         least = min(one.facts.rate for one in slowed)
-        text = (
-            f"The relay slows us down ({slowed[0].facts.rate_reason}): {least:.3g} mails a second at {_named(slowed)}."
-        )
+        reason = slowed[0].facts.rate_reason
+        text = f"The relay slows us down ({reason}): {least:.3g} mails a second at the most, at {_named(slowed)}."
         yield Problem("throttled", view.store, Severity.WARNING, text, status=Status.READY)
 
 
@@ -132,7 +131,7 @@ def _pauses(view: View) -> Iterator[Problem]:
             "paused",
             view.store,
             Severity.INFO,
-            f"{_sentence(fleet.named(pause.pipeline))} paused by {pause.who} {until}: {pause.why}",
+            f"{_capital(fleet.named(pause.pipeline))} paused by {pause.who} {until}: {words.sentence(pause.why)}",
             advice=f"mailculator resume{name} --store {view.store} --why …",
             status=next((stage.waiting for stage in STAGES if stage.name == pause.pipeline), None),
             since=pause.since,
@@ -145,10 +144,13 @@ def _members(view: View) -> Iterator[Problem]:
             text = f"Replica {one.name} has been silent for {words.span(one.age)}."
             yield Problem("silent", view.store, Severity.WARNING, text)
     if not view.working:
-        text = f"No replica works on {words.title(view.store)}" + (
-            ", though mail waits there." if view.backlog else "."
-        )
-        yield Problem("no_replica", view.store, Severity.CRITICAL if view.backlog else Severity.WARNING, text)
+        waits = ", though mail waits there." if view.backlog else "."
+        text = f"No replica works on {words.title(view.store)}{waits}"
+        severity = Severity.CRITICAL if view.backlog else Severity.WARNING
+        yield Problem("no_replica", view.store, severity, text, advice="mailculator run, where the service should be.")
+    elif all(one.facts.draining for one in view.working):
+        text = f"Every replica of {words.title(view.store)} is being stopped: nothing more is claimed."
+        yield Problem("draining", view.store, Severity.WARNING, text)
 
 
 def _mail(view: View) -> Iterator[Problem]:
@@ -181,9 +183,11 @@ def _named(members: Sequence[Member]) -> str:
     return words.some([one.name for one in members], 3)
 
 
-def _sentence(text: str) -> str:
+def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _clock(epoch: float) -> str:
-    return f"{datetime.fromtimestamp(epoch, UTC):%H:%M:%SZ}"
+def _clock(epoch: float, now: datetime) -> str:
+    """The time of day; with the date, where that is not today's."""
+    when = datetime.fromtimestamp(epoch, UTC)
+    return f"{when:%H:%M:%SZ}" if when.date() == now.date() else words.at(when)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mailculator import facts
 from mailculator.errors import StoreError
@@ -70,6 +70,12 @@ class View:
     stopped: str | None = None
     poisoned: Sequence[str] = ()
     poisoned_count: int = 0
+
+    @property
+    def stores_time(self) -> datetime:
+        """The same moment by the store's clock, as near as it is known."""
+        off = self.ping.clock_off if self.ping is not None else None
+        return self.at - timedelta(seconds=off or 0.0)
 
     @property
     def working(self) -> Sequence[Member]:

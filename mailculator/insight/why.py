@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from mailculator import words
+from mailculator import fleet, words
 from mailculator.insight.view import View
 from mailculator.lifecycle import (
     REQUEUES,
+    SENDER,
     STAGE_BY_WAITING,
     STAGE_BY_WORKING,
     TERMINAL,
@@ -55,12 +56,13 @@ def _standing(row: Row, history: Sequence[HistoryEntry], view: View, now: dateti
 
 
 def _ended(row: Row) -> Iterator[str]:
+    reason = words.sentence(row.reason or "no reason on record")
     if row.status is Status.SENT_ACKNOWLEDGED:
         yield "It is done: the relay took it, and its producer was told."
     elif row.status is Status.FAILED_ACKNOWLEDGED:
-        yield f"It is done: it was not sent ({row.reason or 'no reason on record'}), and its producer was told."
+        yield f"It is done: it was not sent, and its producer was told why: {reason}"
     else:
-        yield f"It cannot be sent as it is: {row.reason or 'no reason on record'}."
+        yield f"It cannot be sent as it is: {reason}"
     # Honest about what would follow: only these send mail.
     if REQUEUES[row.status] in UNSENT:
         yield "A requeue would send it anew."
@@ -73,48 +75,67 @@ def _waiting(row: Row, stage: Stage, history: Sequence[HistoryEntry], view: View
         last = _last_note(history)
         yield f"It is parked, and nobody works on it until it is released{f' ({last})' if last else ''}."
         return
-    pauses = [pause for pause in view.pauses if pause.stops(stage.name)]
-    for pause in pauses:
-        until = "" if pause.until is None else f" until {words.at(pause.until)}"
-        yield f"It waits, because {pause.who} has paused {stage.name}{until}: {pause.why}."
-    if view.stopped is not None:
-        yield f"It waits, because nothing is claimed from {words.title(view.store)}: {view.stopped}."
-    if not view.working:
-        yield f"It waits, because no replica works on {words.title(view.store)}."
-    for name in _NEEDS[stage.name]:
-        away = [one.facts.away[name] for one in view.working if name in one.facts.away]
-        if away and len(away) == len(view.working):
-            yield f"It waits, because {_AWAY[name]}: {away[0].reason}."
+    blocks = list(_blocks(stage, view))
+    yield from (f"It waits, because {words.sentence(one)}" for one in blocks)
     wait = (row.due_at - now).total_seconds()
     if wait > 0:
         after = f", after try {row.attempts}" if row.attempts else ""
         yield f"Its next try at {stage.name} is due in {words.span(wait)}{after}."
-    elif not pauses and view.working:
-        before = view.counts.get(row.status)
-        among = f" among {words.emails(before.count - before.parked)} there" if before else ""
-        yield f"It is due at {stage.name} since {words.span(-wait)}{among}, and will be taken in its turn."
+        return
+    due = f"It has been due at {stage.name} for {words.span(-wait)}"
+    if blocks:
+        yield f"{due}."
+        return
+    before = view.counts.get(row.status)
+    among = f", one of {words.emails(before.count - before.parked)} that wait there" if before else ""
+    yield f"{due}{among}, and will be taken in its turn."
+    if stage is SENDER and any(one.facts.rate_reason for one in view.working):
+        yield "The relay slows us down meanwhile."
+
+
+def _blocks(stage: Stage, view: View) -> Iterator[str]:
+    """What keeps every replica from claiming at a stage, each as what follows `because`."""
+    title = words.title(view.store)
+    for pause in view.pauses:
+        if pause.stops(stage.name):
+            until = "" if pause.until is None else f" until {words.at(pause.until)}"
+            yield f"{pause.who} has paused {fleet.named(pause.pipeline)}{until}: {pause.why}"
+    if view.stopped is not None:
+        yield f"nothing is claimed from {title}: {view.stopped}"
+    if not view.working:
+        yield f"no replica works on {title}"
+    elif all(one.facts.draining for one in view.working):
+        yield f"every replica of {title} is being stopped"
+    for name in _NEEDS[stage.name]:
+        away = [one.facts.away[name] for one in view.working if name in one.facts.away]
+        if away and len(away) == len(view.working):
+            yield f"{_AWAY[name]}: {away[0].reason or 'no reason given'}"
 
 
 def _held(row: Row, stage: Stage, view: View, now: datetime) -> Iterator[str]:
+    if row.lease_until is None:
+        yield f"Another program works on it, at {stage.name}; if it says nothing for long, it is taken up again."
+        return
     holder = row.claimed_by or "another program"
     known = {one.name: one for one in view.members}.get(holder)
-    if row.lease_until is None:
-        yield f"{stage.name} of another program works on it; it is taken up again if that stays silent."
-        return
     left = (row.lease_until - now).total_seconds()
     if left > 0:
-        yield f"{stage.name} of {holder} is working on it; its lease lasts for {words.span(left)} more."
+        yield f"It is in the hands of {holder} ({stage.name}), whose lease lasts for {words.span(left)} more."
         if known is not None and known.silent:
-            yield f"{holder} has been silent for {words.span(known.age)}: when the lease is over, it is taken up again."
-    else:
-        yield f"{holder} held it, and its lease ended {words.span(-left)} ago: the next scan takes it up again."
+            silent = words.span(known.age)
+            yield f"That replica has been silent for {silent}: when the lease is over, the email is taken up again."
+        return
+    then = "the next scan takes it up again" if view.working else "it is taken up again when a replica is there"
+    yield f"It was in the hands of {holder} ({stage.name}), whose lease ended {words.span(-left)} ago: {then}."
 
 
 def _besides(row: Row) -> Iterator[str]:
     if row.cancelled is not None and row.status in UNSENT:
-        yield f"It is cancelled ({row.cancelled}), and will be FAILED when it is next taken up."
+        yield f"It is cancelled ({row.cancelled}): whoever takes it up next makes it FAILED, and its producer is told."
+    if row.status in (Status.FAILED, Status.CALLING_FAILED_CALLBACK):
+        yield f"It was not sent: {words.sentence(row.reason or 'no reason on record')}"
     if row.last_error and row.status not in TERMINAL:
-        yield f"Its last error: {row.last_error}."
+        yield f"Its last error: {words.sentence(row.last_error)}"
     if says_unknown(row.last_error) or says_unknown(row.reason):
         yield "The relay may have it: the reply to an earlier try was lost."
     if row.crashes:
