@@ -42,7 +42,7 @@ VOLUME /data
 # Settings that begin with ./data then lie in the volume.
 WORKDIR /
 USER 10001:10001
-EXPOSE 8080
+EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["mailculator", "healthcheck"]
 ENTRYPOINT ["mailculator"]

@@ -139,7 +139,8 @@ def test_the_image_runs_as_nobody_and_stops_on_a_signal() -> None:
     assert json.loads(stage["CMD"]) == ["run"]
     assert stage["STOPSIGNAL"] == "SIGTERM"
     assert json.loads(stage["HEALTHCHECK"].partition("CMD ")[2]) == ["mailculator", "healthcheck"]
-    assert (stage["EXPOSE"], stage["VOLUME"]) == (str(Settings.model_fields["http_port"].default), "/data")
+    ports = [str(Settings.model_fields[name].default) for name in ("http_port", "admin_port")]
+    assert (stage["EXPOSE"].split(), stage["VOLUME"]) == (ports, "/data")
     assert stage["ARG"] == "REVISION=unknown"
     assert ("ARG", f"VERSION={__version__}") in instructions()
 
