@@ -19,6 +19,7 @@ from mailculator.events import (
     Event,
     Moved,
     Observer,
+    PauseChanged,
     PipelineFailed,
     Purged,
     RateChanged,
@@ -93,6 +94,7 @@ def _of_store(store: str) -> Iterator[Event]:
         yield Claimed(store, stage.name, 3, 0.01)
         yield Claimed(store, stage.name, 0, 0.01)
         yield ClaimLost(store, stage.name, ONE, "sent")
+        yield PauseChanged(store, stage.name, paused=True, who="anna", why="the relay is being moved")
         yield PipelineFailed(store, stage.name, "ValueError", ONE)
     for origin in WORKING:
         yield Rescued(store, ONE, origin, STAGE_BY_WORKING[origin].waiting, "holder")
