@@ -148,7 +148,7 @@ async def test_an_idle_replica(bench: CostBench) -> None:
     assert rest.polls == {stage.name: seconds / 2.0 for stage in STAGES}
     assert bill.total("read", *POLLING) == idle_reads(seconds)
     assert bill.total("read", *POLLING) / seconds <= IDLE
-    assert bill.total("write") == bill.total("write", "minute")
+    assert bill.total("write") == bill.total("write", "minute", "operator")
     assert unaccounted(bill) == set()
 
 
