@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mailculator.cli import output
-from mailculator.cli.queue import Who, Why
 from mailculator.cli.service import Json
+from mailculator.cli.signing import Who, Why, signed
 from mailculator.cli.stores import StoreName, load_one, opened
 
 if TYPE_CHECKING:
@@ -67,13 +67,10 @@ async def _adopt(rate: float, *, as_json: bool) -> None:
 
 
 async def _resume(who: str, why: str, *, as_json: bool) -> None:
-    from mailculator.lifecycle import clean
-
-    if not clean(why):
-        raise output.misused("--why", "say why; the history keeps it")
+    asker, reason = signed(who, why)
     settings, name = load_one(StoreName.DYNAMODB)
     async with opened(settings, name) as queue:
-        resumed = await _dynamodb(queue).resume(clean(who) or output.operator(), clean(why))
+        resumed = await _dynamodb(queue).resume(asker, reason)
     if as_json:
         output.document({"resumed": resumed})
     else:

@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from mailculator.cli import cutover, demo, dynamodb, queue, schema, send_test, service
+from mailculator.cli import (
+    cutover,
+    demo,
+    drain,
+    dynamodb,
+    enqueue,
+    pauses,
+    queue,
+    schema,
+    send_test,
+    service,
+    status,
+    steering,
+)
 
 application = typer.Typer(
     name="mailculator",
@@ -24,12 +37,18 @@ application = typer.Typer(
 
 application.command()(service.run)
 application.command()(service.check)
+application.command()(status.status)
+application.command()(status.top)
 application.add_typer(schema.application, name="schema")
 application.command()(demo.demo)
-application.command()(queue.enqueue)
+application.command()(enqueue.enqueue)
 application.add_typer(queue.application, name="queue")
-application.command()(queue.requeue)
-application.command()(queue.release)
+for verb in steering.HELP:
+    application.command(verb)(steering.command(verb))
+application.command()(pauses.pause)
+application.command()(pauses.resume)
+application.command()(drain.drain)
+application.command()(pauses.audit)
 application.add_typer(dynamodb.application, name="dynamodb")
 application.add_typer(cutover.application, name="cutover")
 application.command("send-test")(send_test.send_test)

@@ -71,15 +71,44 @@ def document(value: object) -> None:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table; numbers to the right, the last column as long as it is."""
+    for line in columns(headings, rows):
+        print(line)
+
+
+def columns(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A table's lines."""
     cells = [[_cell(value) for value in row] for row in rows]
     numeric = [all(row[n].replace(".", "").isdigit() for row in cells if row[n]) for n in range(len(headings))]
     widths = [max([len(heading), *(len(row[n]) for row in cells)]) for n, heading in enumerate(headings)]
+    lines = []
     for row in [list(headings), *cells]:
         padded = [
             cell.rjust(width) if right and cells else cell.ljust(width)
             for cell, width, right in zip(row, widths, numeric, strict=True)
         ]
-        print("  ".join(padded).rstrip())
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def paragraph(text: str, first: str = "", then: str = "", width: int | None = None) -> list[str]:
+    """A sentence's lines, made harmless: broken at `width` columns, and one line where there is no width.
+
+    Arguments:
+        first, then: what the first line and those after it begin with.
+    """
+    import textwrap  # re is not needed for --help
+
+    if width is None:
+        return [first + clean(text)]
+    narrow = max(width, len(then) + 20)
+    return textwrap.wrap(clean(text), narrow, initial_indent=first, subsequent_indent=then) or [first]
+
+
+def width() -> int | None:
+    """Columns of the terminal that standard output goes to; None where it goes elsewhere, so that lines stay whole."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def duration(seconds: float) -> str:

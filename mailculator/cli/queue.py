@@ -1,10 +1,9 @@
-"""queue summary|list|show, enqueue, requeue, release."""
+"""queue summary|list|show|why."""
 
 from __future__ import annotations
 
 import sys
-import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,21 +13,12 @@ from mailculator.cli.service import Json
 from mailculator.cli.stores import StoreName, StoreOption, load, load_one, opened
 
 if TYPE_CHECKING:
-    from mailculator.model import HistoryEntry, NewEmail, Row, Status
-    from mailculator.stores.base import Steered
+    from mailculator.model import HistoryEntry, Row
+    from mailculator.stores.base import Store
 
-application = typer.Typer(help="Look at the queue: summary, list, show.", no_args_is_help=True, rich_markup_mode=None)
-
-Ids = Annotated[list[str], typer.Argument(help="Ids of emails.", metavar="ID")]
-Why = Annotated[str, typer.Option("--why", help="The reason, kept in the history.", metavar="TEXT")]
-Who = Annotated[
-    str, typer.Option("--as", help="Who asks, kept in the history. Default: the user at the keyboard.", metavar="NAME")
-]
-
-REQUEUE_TTL = 7 * 86400.0
-"""Seconds that an email past its ttl gets anew when it is requeued."""
-PATH_LIMIT = 500
-"""Characters that the queue keeps of a payload file's path."""
+application = typer.Typer(
+    help="Look at the queue: summary, list, show, why.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @application.command("summary")
@@ -49,6 +39,9 @@ def list_(
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Only mail that the relay may have: its reply was lost.")
     ] = False,
+    domain: Annotated[
+        str, typer.Option(help="Only mail to this recipient domain; known once intake is done.", metavar="DOMAIN")
+    ] = "",
     after: Annotated[
         str, typer.Option(help="Only ids behind this one: the last of the page before.", metavar="ID")
     ] = "",
@@ -57,7 +50,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List emails in the order of their ids, page by page."""
-    wanted = listing.Wanted(_status(status), parked, unknown, after, limit)
+    wanted = listing.Wanted(listing.status(status), parked, unknown, after, limit, listing.domain(domain))
     output.run(_list(store, wanted, as_json=as_json))
 
 
@@ -67,41 +60,21 @@ def show(
     store: StoreOption = None,
     as_json: Json = False,
 ) -> None:
-    """Show one email with its history."""
+    """Show one email with its history, and why it stands where it stands."""
     output.run(_show(store, email_id, as_json=as_json))
 
 
-def enqueue(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Payload files, as the service can read them.")],
+@application.command("why")
+def why(
+    email_id: Annotated[str, typer.Argument(help="Id of an email.", metavar="ID")],
     store: StoreOption = None,
-    ttl: Annotated[
-        int, typer.Option(min=0, help="Seconds after which it is not sent any more; 0 = never.", metavar="SECONDS")
-    ] = 0,
     as_json: Json = False,
 ) -> None:
-    """Put payload files on a queue.
+    """Say why one email does not move, or how it ended.
 
-    An id that is there already is reported, and is no error. A file that is refused leads to exit code 1; the others
-    are put on the queue all the same.
+    The first sentence is the reason, what follows belongs to it.
     """
-    raise typer.Exit(output.run(_enqueue(store, files, ttl, as_json=as_json)))
-
-
-def requeue(ids: Ids, why: Why, who: Who = "", store: StoreOption = None, as_json: Json = False) -> None:
-    """Start terminal or failed emails anew.
-
-    INVALID ones start from intake, FAILED ones from sending, sent ones from the callback alone. Exit code 1 when one of
-    them is not there or cannot be started anew.
-    """
-    raise typer.Exit(output.run(_steer("requeue", store, ids, who, why, as_json=as_json)))
-
-
-def release(ids: Ids, why: Why, who: Who = "", store: StoreOption = None, as_json: Json = False) -> None:
-    """Let parked emails go on.
-
-    They are due at once, and their tries are counted anew. Exit code 1 when one of them is not there or not parked.
-    """
-    raise typer.Exit(output.run(_steer("release", store, ids, who, why, as_json=as_json)))
+    output.run(_why(store, email_id, as_json=as_json))
 
 
 async def _summary(store: StoreName | None, *, as_json: bool) -> None:
@@ -156,115 +129,80 @@ async def _list(store: StoreName | None, wanted: listing.Wanted, *, as_json: boo
         print(output.clean(f"next page: --after {rows[-1].id}"), file=sys.stderr)
 
 
-async def _show(store: StoreName | None, email_id: str, *, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """An email in one store, its history, and why it stands there."""
+
+    row: Row
+    past: list[HistoryEntry]
+    why: list[str]
+
+
+async def _find(store: StoreName | None, email_id: str) -> dict[str, _Found]:
+    """Wherever it is. Where it is nowhere, and a store is away, it may be there: that is an error of its own."""
+    from mailculator.errors import MailculatorError
+
     settings, names = load(store)
-    found: dict[str, tuple[Row, list[HistoryEntry]]] = {}
+    found: dict[str, _Found] = {}
+    away: list[MailculatorError] = []
     for name in names:
-        async with opened(settings, name) as queue:
-            row = await queue.get(email_id)
-            if row is not None:
-                found[name] = (row, await queue.history(email_id))
+        try:
+            async with opened(settings, name) as queue:
+                await _find_in(queue, email_id, found)
+        except MailculatorError as error:
+            away.append(error)
+    if not found and away:
+        raise away[0]
     if not found:
         output.fail(f"{email_id}: no such email in {', '.join(names)}")
+    for trouble in away:
+        print(output.clean(f"not looked at: {trouble}"), file=sys.stderr)
+    return found
+
+
+async def _find_in(queue: Store, email_id: str, found: dict[str, _Found]) -> None:
+    from mailculator.insight.view import look
+    from mailculator.insight.why import why as explain
+
+    row = await queue.get(email_id)
+    if row is not None:
+        past, view = await queue.history(email_id), await look(queue)
+        found[queue.name] = _Found(row, past, explain(row, past, view, view.stores_time))
+
+
+async def _show(store: StoreName | None, email_id: str, *, as_json: bool) -> None:
+    found = await _find(store, email_id)
     if as_json:
         output.document(
-            {name: {**_row(row), "history": [_entry(one) for one in past]} for name, (row, past) in found.items()}
+            {
+                name: {**_row(one.row), "history": [_entry(entry) for entry in one.past], "why": one.why}
+                for name, one in found.items()
+            }
         )
         return
-    for name, (row, past) in found.items():
-        shown = {"store": name, **{key: value for key, value in _row(row).items() if value not in (None, "")}}
-        output.table(("email", row.id), [item for item in shown.items() if item[0] != "id"])
+    for name, one in found.items():
+        shown = {"store": name, **{key: value for key, value in _row(one.row).items() if value not in (None, "")}}
+        output.table(("email", one.row.id), [item for item in shown.items() if item[0] != "id"])
         print()
-        lines = [(one.created_at, one.version, one.status, one.reason) for one in past]
+        lines = [(entry.created_at, entry.version, entry.status, entry.reason) for entry in one.past]
         output.table(("when", "version", "status", "note"), lines)
+        print()
+        _tell(one.why)
 
 
-async def _enqueue(store: StoreName | None, files: list[Path], ttl: int, *, as_json: bool) -> int:
-    settings, name = load_one(store)
-    expires = int(time.time()) + ttl if ttl else None
-    results: list[dict[str, Any]] = [{"file": str(file)} for file in files]
-    entries: list[tuple[int, NewEmail]] = []
-    for number, file in enumerate(files):
-        try:
-            entries.append((number, _new_email(file, expires)))
-        except (OSError, ValueError) as error:
-            results[number] |= {"result": "refused", "detail": getattr(error, "strerror", None) or str(error)}
-    # Also when nothing is left to put on it: a queue that cannot be used is told first.
-    async with opened(settings, name) as queue:
-        answers = await queue.enqueue([entry for _, entry in entries])
-    for (number, entry), answer in zip(entries, answers, strict=True):
-        results[number] = {"file": entry.payload_file_path, "id": entry.id, "result": answer.value}
+async def _why(store: StoreName | None, email_id: str, *, as_json: bool) -> None:
+    found = await _find(store, email_id)
     if as_json:
-        output.document(results)
-    else:
-        output.table(
-            ("result", "id", "file", "detail"),
-            [(one["result"], one.get("id"), one["file"], one.get("detail")) for one in results],
-        )
-    return output.OK if len(entries) == len(files) else output.FAILURE
+        output.document({name: {"status": one.row.status, "why": one.why} for name, one in found.items()})
+        return
+    for name, one in found.items():
+        print(output.clean(f"{one.row.id} in {name}: {one.row.status}{' (parked)' if one.row.parked else ''}"))
+        _tell(one.why)
 
 
-def _new_email(file: Path, ttl: int | None) -> NewEmail:
-    """The queue's entry for a payload file. Errors: OSError, ValueError in words."""
-    from mailculator import payload
-    from mailculator.errors import PayloadError, PayloadUnavailable
-    from mailculator.model import NewEmail
-    from mailculator.pipelines import files
-
-    # Not resolved: the service may reach the same name by other ways than this machine's links.
-    path = str(file.absolute())
-    if len(path) > PATH_LIMIT:
-        raise ValueError(f"its path is longer than the {PATH_LIMIT} characters that the queue keeps")
-    if not path.isprintable():
-        raise ValueError("its path holds what is no printable UTF-8")
-    file.stat()  # in the file system's own words
-    try:
-        found = payload.parse(files.read_payload(path))
-    except (PayloadError, PayloadUnavailable) as error:
-        raise ValueError(str(error)) from error
-    return NewEmail(found.id.lower(), path, ttl)
-
-
-async def _steer(verb: str, store: StoreName | None, ids: list[str], who: str, why: str, *, as_json: bool) -> int:
-    from mailculator.lifecycle import clean
-    from mailculator.stores.base import Steered
-
-    if not clean(why):
-        raise output.misused("--why", "say why; the history keeps it")
-    settings, name = load_one(store)
-    asker = clean(who) or output.operator()
-    async with opened(settings, name) as queue:
-        if verb == "requeue":
-            answers = await queue.requeue(ids, who=asker, why=clean(why), ttl_extension=REQUEUE_TTL)
-        else:
-            answers = await queue.release(ids, who=asker, why=clean(why))
-    told = [_told(verb, answer) for answer in answers]
-    if as_json:
-        output.document([{"id": one, "result": word} for one, word in zip(ids, told, strict=True)])
-    else:
-        output.table(("id", "result"), zip(ids, told, strict=True))
-    return output.OK if all(answer is Steered.DONE for answer in answers) else output.FAILURE
-
-
-def _told(verb: str, answer: Steered) -> str:
-    from mailculator.stores.base import Steered
-
-    if answer is Steered.DONE:
-        return f"{verb}d"
-    if answer is Steered.MISSING:
-        return "no such email"
-    return "not parked" if verb == "release" else "neither terminal nor failed: nothing to start anew"
-
-
-def _status(text: str) -> Status | None:
-    from mailculator.model import Status
-
-    if not text:
-        return None
-    try:
-        return Status(text.strip().upper().replace("_", "-"))
-    except ValueError:
-        raise output.misused("--status", f"must be one of {', '.join(Status)} (got {text!r})") from None
+def _tell(sentences: list[str]) -> None:
+    for sentence in sentences:
+        print("\n".join(output.paragraph(sentence, width=output.width())))
 
 
 def _row(row: Row) -> dict[str, Any]:

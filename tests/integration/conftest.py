@@ -1,9 +1,10 @@
-"""What tests of TLS share."""
+"""What tests of TLS share, and those of the command line."""
 
 from __future__ import annotations
 
 import pytest
 
+from tests.integration.cli_desk import desk, desk_moto, desk_server, empty  # noqa: F401  # fixtures
 from tests.support.certificates import Certificates, make_certificates
 
 
