@@ -8,6 +8,7 @@ import sys
 import typer
 
 from mailculator.cli import (
+    completion,
     cutover,
     demo,
     drain,
@@ -31,7 +32,7 @@ application = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    add_completion=False,  # each press of Tab would start Python
+    add_completion=False,  # each press of Tab would start Python: see `completion`
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -53,6 +54,7 @@ application.add_typer(dynamodb.application, name="dynamodb")
 application.add_typer(cutover.application, name="cutover")
 application.command("send-test")(send_test.send_test)
 application.command()(service.healthcheck)
+application.command()(completion.completion)
 application.command()(service.version)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class PipelineName(StrEnum):
-    """What PIPELINE takes; the names of lifecycle.STAGES, which --help would be slower with."""
+    """What a pipeline's argument takes; the names of lifecycle.STAGES, which --help would be slower with."""
 
     INTAKE = "intake"
     SENDER = "sender"
@@ -77,7 +77,7 @@ def resume(
 ) -> None:
     """Let a paused pipeline go on, or all of them.
 
-    Without PIPELINE, all that are paused.
+    Without a name, all that are paused.
     Exit code 1 when it stays paused all the same, since all pipelines are.
     """
     raise typer.Exit(output.run(_resume(pipeline, *signed(who, why), store, every=all_stores, as_json=as_json)))

@@ -42,6 +42,7 @@ COMMANDS = (
     ["dynamodb", "resume"],
     ["send-test"],
     ["healthcheck"],
+    ["completion"],
     ["version"],
 )
 ID = "550e8400-e29b-41d4-a716-446655440000"
@@ -59,7 +60,7 @@ async def test_help_names_every_command_in_words_that_are_not_cut_short() -> Non
     for name in {words[0] for words in COMMANDS}:
         assert re.search(rf"^  {name} +\S", out, re.MULTILINE), name
     assert "..." not in out.replace("[ARGS]...", "")
-    assert "completion" not in out
+    assert "--install-completion" not in out
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
@@ -116,6 +117,7 @@ async def test_version() -> None:
         (["pause", "--store", "sqlite", "--all-stores", "--why", "x"], "--all-stores"),
         (["resume"], "--why"),
         (["drain", "--timeout", "1h", "--why", "x"], "--timeout"),
+        (["completion", "tcsh"], "fish"),
         (["status", "5"], "SECONDS"),
         (["status", "--watch", "--json"], "--json"),
         (["enqueue"], "FILE"),
