@@ -7,7 +7,7 @@ import re
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.browser.conftest import replica
 from tests.faults.proxy import FaultProxy
@@ -107,6 +107,22 @@ async def test_a_way_to_the_service_that_broke_is_told_and_heals(
         await way.heal()
         await expect(lost).to_have_count(0, timeout=PATIENT)
         await expect(visit.page.get_by_role("heading", name="All is well")).to_be_visible()
+
+
+async def test_a_gateway_that_answers_in_the_place_of_the_service_is_asked_again(visit: Visit) -> None:
+    async def refuse(route: Route) -> None:
+        await route.fulfill(status=502, content_type="text/html", body="<h1>Bad Gateway</h1>")
+
+    # A browser asks no more for a stream that was refused: the page has to.
+    await visit.page.route("**/api/events", refuse)
+    await visit.page.reload()
+    lost = visit.page.get_by_role("alert").filter(has_text="Not connected since")
+    await expect(lost).to_be_visible(timeout=PATIENT)
+
+    await visit.page.unroute("**/api/events")
+
+    await expect(visit.page.get_by_role("heading", name="All is well")).to_be_visible(timeout=PATIENT)
+    await expect(lost).to_have_count(0)
 
 
 async def test_a_pause_at_one_replica_stops_the_other_within_seconds(browser: Browser, scene: Scene) -> None:

@@ -76,7 +76,11 @@ async function call(method, path, body) {
   const found = await documentOf(answer);
   if (answer.ok) return found;
   if (answer.status === 401 && path !== "/api/session") window.dispatchEvent(new Event("signed-out"));
-  throw new ApiError(answer.status, found?.detail || found?.title || `The service answered ${answer.status}.`, found?.field);
+  throw new ApiError(
+    answer.status,
+    found?.detail || found?.title || `The service answered ${answer.status}.`,
+    found?.field,
+  );
 }
 
 async function documentOf(answer) {

@@ -13,8 +13,8 @@ import { parse } from "./routes.js";
 import * as shell from "./shell.js";
 import { signInView } from "./signin.js";
 
-// A view is `title()`, `nodes()`, and where it needs them `load()` once, `followed()` upon each overview, and `target()`,
-// the element that the reader is put at.
+// A view is `title()`, `nodes()`, and where it needs them `load()` once, `followed()` upon each overview, and
+// `target()`, the element that the reader is put at.
 const VIEWS = { overview: overviewView, emails: emailsView, email: emailView, find: findView, audit: auditView };
 
 const main = document.getElementById("main");

@@ -27,15 +27,28 @@ export function auditView(route, page) {
   const nodes = () => [
     element("h1", { tabindex: -1 }, title()),
     storeTabs(page.stores(), store, (other) => auditAt(other)),
-    refused ? element("p", { class: "refused", role: "alert" }, refused) : found ? list() : element("p", { class: "faint" }, "Looking…"),
+    refused
+      ? element("p", { class: "refused", role: "alert" }, refused)
+      : found
+        ? list()
+        : element("p", { class: "faint" }, "Looking…"),
   ];
 
   function list() {
-    const rows = found.entries.map((entry, number) => ({ key: String(number), cells: [moment(entry.at), entry.who, entry.what, entry.why] }));
+    const rows = found.entries.map((entry, number) => ({
+      key: String(number),
+      cells: [moment(entry.at), entry.who, entry.what, entry.why],
+    }));
     return element(
       "div",
       { "data-key": "list" },
-      rows.length ? table("Deeds, newest first; what was done to an email stands in its history", ["Time", "Who", "What", "Why"], rows) : element("p", {}, "Nothing yet."),
+      rows.length
+        ? table(
+            "Deeds, newest first; what was done to an email stands in its history",
+            ["Time", "Who", "What", "Why"],
+            rows,
+          )
+        : element("p", {}, "Nothing yet."),
       element(
         "nav",
         { class: "pages", "aria-label": "Pages" },

@@ -37,7 +37,11 @@ export function act(store, deed, whom, target, done) {
 function explained(deed) {
   return [
     element("p", {}, deed.warning),
-    element("p", { class: deed.sends_mail ? "sends" : "" }, deed.sends_mail ? "This sends mail." : "This sends no mail."),
+    element(
+      "p",
+      { class: deed.sends_mail ? "sends" : "" },
+      deed.sends_mail ? "This sends mail." : "This sends no mail.",
+    ),
     element("p", {}, deed.undo ? `To undo it: ${deed.undo}` : "It cannot be undone."),
   ];
 }
@@ -45,7 +49,7 @@ function explained(deed) {
 async function foreseen(store, deed, target) {
   try {
     const found = await api.act(store, deed.action, target, "a look beforehand", true);
-    const rest = found.not_applicable ? `; ${count(found.not_applicable)} of them it does not apply to` : "";
+    const rest = found.not_applicable ? `; it does not apply to ${words.count(found.not_applicable)} more` : "";
     return `It concerns ${found.more ? "at least " : ""}${words.emails(found.done)}${rest}.`;
   } catch (error) {
     return `How many it concerns is not known: ${error.message}`;
@@ -55,7 +59,7 @@ async function foreseen(store, deed, target) {
 // By filter the service does up to a thousand at a time, and says where it goes on.
 async function carriedOut(store, deed, target, form, progress) {
   let [done, others, missing] = [0, 0, 0];
-  for (let next = target; next && !form.stopped; ) {
+  for (let next = target; next && !form.stopped;) {
     const found = await api.act(store, deed.action, next, form.why);
     done += found.done;
     others += found.not_applicable;
@@ -63,27 +67,46 @@ async function carriedOut(store, deed, target, form, progress) {
     next = found.more ? { ...target, after: found.next } : null;
     progress(`${words.emails(done)} so far`);
   }
-  const rest = [others && `${count(others)} it did not apply to`, missing && `${count(missing)} were not there any more`];
-  return `${deed.label}: done for ${words.emails(done)}${["", ...rest.filter(Boolean)].join("; ")}${form.stopped ? ", then stopped" : ""}.`;
-}
-
-function count(number) {
-  return words.count(number);
+  const parts = [
+    `${deed.label}: done for ${words.emails(done)}`,
+    others && `it did not apply to ${words.count(others)}`,
+    missing && `${words.count(missing)} were not there any more`,
+    form.stopped && "then stopped",
+  ];
+  return `${parts.filter(Boolean).join("; ")}.`;
 }
 
 /** Pause a pipeline of all replicas, or "*" for all pipelines. */
 export function pause(store, pipeline, done) {
-  const until = element("input", { id: "until", name: "until", type: "datetime-local", "aria-describedby": "until-zone" });
-  const when = element("div", { hidden: true }, field("until", "Until (UTC)", until), element("p", { id: "until-zone", class: "faint" }, `It is ${words.at(new Date())} now.`));
+  const until = element("input", {
+    id: "until",
+    name: "until",
+    type: "datetime-local",
+    "aria-describedby": "until-zone",
+  });
+  const when = element(
+    "div",
+    { hidden: true },
+    field("until", "Until (UTC)", until),
+    element("p", { id: "until-zone", class: "faint" }, `It is ${words.at(new Date())} now.`),
+  );
   const choose = (event) => {
     when.hidden = event.target.value !== "time";
     until.required = !when.hidden;
   };
-  const length = element("select", { id: "length", name: "length", onchange: choose }, LENGTHS.map(([value, label]) => element("option", { value }, label)));
+  const length = element(
+    "select",
+    { id: "length", name: "length", onchange: choose },
+    LENGTHS.map(([value, label]) => element("option", { value }, label)),
+  );
   ask({
     title: `Pause ${words.named(pipeline)} of ${words.title(store)}`,
     body: [
-      element("p", {}, "Every replica stops taking mail up there within a few seconds. What it has in hand is finished first."),
+      element(
+        "p",
+        {},
+        "Every replica stops taking mail up there within a few seconds. What it has in hand is finished first.",
+      ),
       element("p", {}, "This sends no mail."),
       element("p", {}, "To undo it: resume."),
     ],

@@ -34,7 +34,7 @@ export function emailView(route, page) {
   }
 
   function followed() {
-    if (email && !TERMINAL.has(email.status) && Date.now() - looked > EVERY) load();
+    if (email && !document.hidden && !TERMINAL.has(email.status) && Date.now() - looked > EVERY) load();
   }
 
   function done(sentence) {
@@ -49,16 +49,18 @@ export function emailView(route, page) {
     email ? whole() : refused ? null : element("p", { class: "faint" }, "Looking…"),
   ];
 
-  const whole = () => [
-    reasons(email),
-    email.actions.length ? doable() : null,
-    facts(store, email),
-    steps(email),
-  ];
+  const whole = () => [reasons(email), email.actions.length ? doable() : null, facts(store, email), steps(email)];
 
   function doable() {
-    const act = (deed) => button(`${deed.label}…`, () => deeds.act(store, deed, "this email", { ids: [id] }, done), { "data-key": deed.action });
-    return element("div", { class: "bar", role: "group", "aria-label": "Actions", "data-key": "actions" }, email.actions.map(act));
+    const act = (deed) =>
+      button(`${deed.label}…`, () => deeds.act(store, deed, "this email", { ids: [id] }, done), {
+        "data-key": deed.action,
+      });
+    return element(
+      "div",
+      { class: "bar", role: "group", "aria-label": "Actions", "data-key": "actions" },
+      email.actions.map(act),
+    );
   }
 
   return { title: () => `Email ${id}`, nodes, load, followed };
@@ -68,7 +70,12 @@ function reasons(email) {
   return element(
     "section",
     { class: "why", "data-key": "why", "aria-labelledby": "why-heading" },
-    element("h2", { id: "why-heading" }, `${email.status}: why`, marks(email).map((mark) => [" ", mark])),
+    element(
+      "h2",
+      { id: "why-heading" },
+      `${email.status}: why`,
+      marks(email).map((mark) => [" ", mark]),
+    ),
     email.why.map((sentence) => element("p", {}, sentence)),
   );
 }
@@ -98,7 +105,13 @@ function facts(store, email) {
     "section",
     { "data-key": "facts", "aria-labelledby": "facts-heading" },
     element("h2", { id: "facts-heading" }, "What stands in the store"),
-    element("dl", { class: "facts" }, known.map(([name, value]) => element("div", { "data-key": name }, element("dt", {}, name), element("dd", {}, value)))),
+    element(
+      "dl",
+      { class: "facts" },
+      known.map(([name, value]) =>
+        element("div", { "data-key": name }, element("dt", {}, name), element("dd", {}, value)),
+      ),
+    ),
   );
 }
 

@@ -3,25 +3,26 @@
 import * as api from "./api.js";
 import * as deeds from "./deeds.js";
 import { element } from "./dom.js";
+import { asked, filterOf, heading, isNarrow, search } from "./filters.js";
 import { STATUSES, TERMINAL, WAITING, actions } from "./lifecycle.js";
 import { button, moment, storeTabs, table, tag } from "./parts.js";
 import { emailAt, listAt } from "./routes.js";
 import * as words from "./words.js";
 
-const FILTERS = ["status", "parked", "unknown", "domain"];
 const LIMIT = 50;
 const earlier = new Map(); // by a page's address: the address of the page before, as far as the reader came along it
 
 /** The view behind `#/mysql/emails?status=READY`. */
 export function emailsView(route, page) {
   const { store, query } = route;
-  const filter = Object.fromEntries(FILTERS.map((name) => [name, query.get(name)]).filter(([, value]) => value));
+  const filter = filterOf(query);
   const after = query.get("after");
   const chosen = new Set();
   let found = null;
   let seen = null;
   let refused = null;
   let whole = false;
+  let turn = 0; // what the reader ticked counts for one action
 
   async function load() {
     try {
@@ -36,7 +37,10 @@ export function emailsView(route, page) {
     page.redraw();
   }
 
+  // "All" must not stay behind for somebody who then selects a few.
   function done(sentence) {
+    whole = false;
+    turn += 1;
     page.tell(sentence);
     load();
   }
@@ -44,7 +48,7 @@ export function emailsView(route, page) {
   const nodes = () => [
     element("h1", { tabindex: -1 }, heading(store, filter)),
     storeTabs(page.stores(), store, (other) => listAt(other, filter)),
-    search(store, filter, page),
+    search(store, filter, page.stores()),
     refused ? element("p", { class: "refused", role: "alert", "data-key": "refused" }, refused) : null,
     found ? list() : refused ? null : element("p", { class: "faint" }, "Looking…"),
   ];
@@ -64,7 +68,14 @@ export function emailsView(route, page) {
     const whom = whole ? "all emails of this list" : `the ${words.emails(chosen.size)} selected`;
     const known = filter.parked ? true : null;
     const all = filter.status ? actions(filter.status, known) : everyAction(known);
-    const choose = (value) => ({ type: "radio", name: "whom", value: String(value), checked: whole === value, onchange: () => choice(value) });
+    const choose = (value) => ({
+      "data-key": `${value} ${turn}`,
+      type: "radio",
+      name: "whom",
+      value: String(value),
+      checked: whole === value,
+      onchange: () => choice(value),
+    });
     return element(
       "div",
       { class: "bar", role: "group", "aria-label": "Actions", "data-key": "bar" },
@@ -86,17 +97,32 @@ export function emailsView(route, page) {
 
   function rows() {
     const pick = (ids, on) => {
-      for (const id of ids) if (on) chosen.add(id); else chosen.delete(id);
+      ids.forEach((id) => (on ? chosen.add(id) : chosen.delete(id)));
       page.redraw();
     };
     const ids = found.emails.map((row) => row.id);
-    const every = element("input", { type: "checkbox", "aria-label": "Select all on this page", onchange: (event) => {
-      for (const box of document.querySelectorAll("[data-row]")) box.checked = event.target.checked;
-      pick(ids, event.target.checked);
-    } });
-    const box = (id) => element("input", { type: "checkbox", "data-row": true, "aria-label": `Select ${id}`, onchange: (event) => pick([id], event.target.checked) });
+    const every = element("input", {
+      "data-key": `every ${turn}`,
+      type: "checkbox",
+      "aria-label": "Select all on this page",
+      onchange: (event) => {
+        for (const box of document.querySelectorAll("[data-row]")) box.checked = event.target.checked;
+        pick(ids, event.target.checked);
+      },
+    });
+    const box = (id) =>
+      element("input", {
+        type: "checkbox",
+        "data-row": true,
+        "aria-label": `Select ${id}`,
+        onchange: (event) => pick([id], event.target.checked),
+      });
     const columns = [every, "Email", "Status", "Domain", "Tries", "Updated", "Next try", "Last error or reason"];
-    return table(heading(store, filter), columns, found.emails.map((row) => ({ key: row.id, cells: [box(row.id), ...cells(store, row)] })));
+    return table(
+      heading(store, filter),
+      columns,
+      found.emails.map((row) => ({ key: row.id, cells: [box(row.id), ...cells(store, row)] })),
+    );
   }
 
   function pages() {
@@ -110,7 +136,11 @@ export function emailsView(route, page) {
       after ? element("a", { href: listAt(store, filter), "data-key": "first" }, "First page") : null,
       back ? element("a", { href: back, rel: "prev", "data-key": "back" }, "Back") : null,
       next ? element("a", { href: next, rel: "next", "data-key": "next" }, "Next") : null,
-      element("span", { class: "faint" }, `${words.emails(found.emails.length)} on this page, as of ${words.clock(seen)}`),
+      element(
+        "span",
+        { class: "faint" },
+        `${words.emails(found.emails.length)} on this page, as of ${words.clock(seen)}`,
+      ),
       button("Look again", load),
     );
   }
@@ -118,50 +148,12 @@ export function emailsView(route, page) {
   return { title: () => heading(store, filter), nodes, load };
 }
 
-function heading(store, { status, parked, unknown, domain }) {
-  const what = [parked && "parked", unknown && "of unknown outcome", status && `in ${status}`, domain && `to ${domain}`];
-  return `${words.title(store)}: emails ${what.filter(Boolean).join(", ")}`.trim();
-}
-
-// What the service takes as a filter for actions: not everything, and not all mail to somebody.
-function isNarrow({ status, parked, unknown }) {
-  return Boolean(status || parked || unknown);
-}
-
-function asked({ status, parked, unknown, domain }) {
-  return { status: status ?? null, parked: Boolean(parked), unknown: Boolean(unknown), domain: domain ?? null };
-}
-
 function everyAction(parked) {
-  const all = STATUSES.flatMap((status) => actions(status, parked));
+  // Of an action that sends mail in one status and none in another, what is said is that it does.
+  const all = STATUSES.flatMap((status) => actions(status, parked)).sort(
+    (one, other) => one.sends_mail - other.sends_mail,
+  );
   return [...new Map(all.map((deed) => [deed.action, deed])).values()];
-}
-
-function search(store, filter, page) {
-  const can = page.stores().find((one) => one.store === store)?.can ?? { search_domain: true, list_terminal: true };
-  const status = element(
-    "select",
-    { id: "status", name: "status" },
-    can.list_terminal ? element("option", { value: "" }, "any status") : null,
-    STATUSES.filter((one) => can.list_terminal || !TERMINAL.has(one)).map((one) => element("option", { value: one, selected: one === filter.status }, one)),
-  );
-  const check = (name, label) => element("label", {}, element("input", { type: "checkbox", name, value: "1", checked: Boolean(filter[name]) }), ` ${label}`);
-  const domain = element("input", { id: "domain", name: "domain", type: "text", value: filter.domain ?? null, autocomplete: "off", spellcheck: "false", size: 24 });
-  const go = (event) => {
-    event.preventDefault();
-    window.location.hash = listAt(store, Object.fromEntries(new FormData(event.target)));
-  };
-  return element(
-    "form",
-    { class: "search", role: "search", "aria-label": "Lists", onsubmit: go, "data-key": `search ${JSON.stringify(filter)}` },
-    element("label", { for: "status" }, "Status "), status,
-    check("parked", "parked"),
-    check("unknown", "outcome unknown"),
-    can.search_domain
-      ? [element("label", { for: "domain" }, "Recipient's domain "), domain]
-      : element("span", { class: "faint" }, "This store lists active statuses and finds exact ids; it has no search by domain."),
-    element("button", { type: "submit" }, "Show"),
-  );
 }
 
 function cells(store, row) {

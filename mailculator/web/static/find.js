@@ -23,7 +23,11 @@ export function findView(route, page) {
 
   const nodes = () => [
     element("h1", { tabindex: -1 }, "Find ", element("span", { class: "id" }, id)),
-    element("div", { role: "status" }, lines === null ? element("p", { class: "faint" }, "Looking…") : lines.map((one) => answer(one, id))),
+    element(
+      "div",
+      { role: "status" },
+      lines === null ? element("p", { class: "faint" }, "Looking…") : lines.map((one) => answer(one, id)),
+    ),
   ];
   return { title: () => `Find ${id}`, nodes, load };
 }

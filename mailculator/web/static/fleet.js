@@ -8,16 +8,28 @@ import * as words from "./words.js";
 /** The pipelines of a store, with their pauses, and the buttons for these. */
 export function pipelines(store, page) {
   const rows = ["*", ...store.pipelines].map((name) => pipeline(store, name, page));
-  return part(store, "pipelines", "Pipelines", table(`Pipelines of ${store.title}`, ["Pipeline", "State", "In hand", "Change"], rows));
+  return part(
+    store,
+    "pipelines",
+    "Pipelines",
+    table(`Pipelines of ${store.title}`, ["Pipeline", "State", "In hand", "Change"], rows),
+  );
 }
 
 function pipeline(store, name, page) {
   const pause = store.pauses.find((one) => one.pipeline === name);
   const label = words.sentence(words.named(name));
   const turn = pause
-    ? button("Resume", () => deeds.resume(store.store, name, page.tell), { "aria-label": `Resume ${words.named(name)} of ${store.title}` })
-    : button("Pause", () => deeds.pause(store.store, name, page.tell), { "aria-label": `Pause ${words.named(name)} of ${store.title}` });
-  return { key: name, cells: [name === "*" ? element("b", {}, label) : label, paused(store, name, pause), inHand(store, name), turn] };
+    ? button("Resume", () => deeds.resume(store.store, name, page.tell), {
+        "aria-label": `Resume ${words.named(name)} of ${store.title}`,
+      })
+    : button("Pause", () => deeds.pause(store.store, name, page.tell), {
+        "aria-label": `Pause ${words.named(name)} of ${store.title}`,
+      });
+  return {
+    key: name,
+    cells: [name === "*" ? element("b", {}, label) : label, paused(store, name, pause), inHand(store, name), turn],
+  };
 }
 
 function paused(store, name, pause) {
@@ -38,7 +50,9 @@ function inHand(store, name) {
 export function replicas(store) {
   const columns = ["Replica", "State", "In hand", "Sent", "Relay's last reply", "Callback's last answer"];
   const rows = store.replicas.map(replica);
-  const body = rows.length ? table(`Replicas of ${store.title}`, columns, rows) : element("p", {}, "None has reported within the last day.");
+  const body = rows.length
+    ? table(`Replicas of ${store.title}`, columns, rows)
+    : element("p", {}, "None has reported within the last day.");
   return part(store, "replicas", "Replicas", body);
 }
 
@@ -65,9 +79,16 @@ function state(one) {
 
 function ails(one) {
   const away = Object.entries(one.away).map(([name, { since, reason }]) =>
-    element("p", { class: "ails" }, tag("bad", `${name} away`), ` since ${words.clock(since)}: ${reason || "no reason given"}`),
+    element(
+      "p",
+      { class: "ails" },
+      tag("bad", `${name} away`),
+      ` since ${words.clock(since)}: ${reason || "no reason given"}`,
+    ),
   );
-  const slowed = one.rate_reason ? element("p", { class: "ails" }, tag("warn", "slowed"), ` to ${words.rate(one.rate)}: ${one.rate_reason}`) : null;
+  const slowed = one.rate_reason
+    ? element("p", { class: "ails" }, tag("warn", "slowed"), ` to ${words.rate(one.rate)}: ${one.rate_reason}`)
+    : null;
   return [...away, slowed];
 }
 
@@ -77,5 +98,10 @@ function said(answer) {
 
 function part(store, name, heading, body) {
   const id = `${store.store}-${name}`;
-  return element("section", { "data-key": id, "aria-labelledby": id }, element("h3", { id, tabindex: -1 }, heading), body);
+  return element(
+    "section",
+    { "data-key": id, "aria-labelledby": id },
+    element("h3", { id, tabindex: -1 }, heading),
+    body,
+  );
 }

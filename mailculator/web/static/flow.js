@@ -22,8 +22,20 @@ function box(store, { status, count, parked, oldest_age_s: oldest }) {
     "li",
     { class: `status ${kind} at-${status.toLowerCase()}${count ? " some" : ""}`, "data-key": status },
     element("span", { class: "name" }, name),
-    element("span", { class: count === null ? "count unknown" : "count" }, count === null ? "not counted" : words.count(count)),
-    element("span", { class: "age" }, count && oldest !== null && oldest > 0 ? `oldest ${words.span(Math.round(oldest))}` : ""),
-    element("span", { class: "parked" }, parked ? element("a", { href: listAt(store.store, { status, parked: 1 }) }, `${words.count(parked)} parked`) : ""),
+    element(
+      "span",
+      { class: count === null ? "count unknown" : "count" },
+      count === null ? "not counted" : words.count(count),
+    ),
+    element(
+      "span",
+      { class: "age" },
+      count && oldest !== null && oldest > 0 ? `oldest ${words.span(Math.round(oldest))}` : "",
+    ),
+    element(
+      "span",
+      { class: "parked" },
+      parked ? element("a", { href: listAt(store.store, { status, parked: 1 }) }, `${words.count(parked)} parked`) : "",
+    ),
   );
 }

@@ -8,8 +8,17 @@ export const STAGES = [
 ];
 
 export const STATUSES = [
-  "ACCEPTED", "INTAKING", "INVALID", "READY", "PROCESSING", "SENT", "CALLING-SENT-CALLBACK", "SENT-ACKNOWLEDGED",
-  "FAILED", "CALLING-FAILED-CALLBACK", "FAILED-ACKNOWLEDGED",
+  "ACCEPTED",
+  "INTAKING",
+  "INVALID",
+  "READY",
+  "PROCESSING",
+  "SENT",
+  "CALLING-SENT-CALLBACK",
+  "SENT-ACKNOWLEDGED",
+  "FAILED",
+  "CALLING-FAILED-CALLBACK",
+  "FAILED-ACKNOWLEDGED",
 ];
 export const WAITING = new Set(STAGES.map((stage) => stage.waiting));
 export const WORKING = new Set(STAGES.map((stage) => stage.working));
@@ -36,8 +45,17 @@ function requeue(status) {
   if (!UNSENT.has(REQUEUES[status])) {
     return deed("requeue", "Requeue", false, "Their producer is told once more that they were sent. No mail is sent.");
   }
-  const what = status === "INVALID" ? "Their payloads are read anew, and they are sent if they can be now." : "They are sent anew.";
-  return deed("requeue", "Requeue", true, what, "Cancel them before they are sent; what has left cannot be called back.");
+  const what =
+    status === "INVALID"
+      ? "Their payloads are read anew, and they are sent if they can be now."
+      : "They are sent anew.";
+  return deed(
+    "requeue",
+    "Requeue",
+    true,
+    what,
+    "Cancel them before they are sent; what has left cannot be called back.",
+  );
 }
 
 function retry(sends) {

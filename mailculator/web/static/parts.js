@@ -17,13 +17,21 @@ export function table(caption, columns, rows) {
     { role: "table" },
     element("caption", {}, caption),
     element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, head)),
-    element("tbody", { role: "rowgroup" }, rows.map((row) => line(columns, row))),
+    element(
+      "tbody",
+      { role: "rowgroup" },
+      rows.map((row) => line(columns, row)),
+    ),
   );
 }
 
 function line(columns, { key, cells }) {
   const all = cells.map((cell, number) =>
-    element("td", { role: "cell", "data-label": typeof columns[number] === "string" ? columns[number] : null }, element("div", {}, cell)),
+    element(
+      "td",
+      { role: "cell", "data-label": typeof columns[number] === "string" ? columns[number] : null },
+      element("div", {}, cell),
+    ),
   );
   return element("tr", { role: "row", "data-key": key }, all);
 }
@@ -46,6 +54,7 @@ export function button(label, onclick, attributes = {}) {
 /** Links to the same view of each store, where there are several. */
 export function storeTabs(stores, current, address) {
   if (stores.length < 2) return null;
-  const link = (store) => element("a", { href: address(store.store), "aria-current": store.store === current ? "page" : null }, store.title);
+  const link = (store) =>
+    element("a", { href: address(store.store), "aria-current": store.store === current ? "page" : null }, store.title);
   return element("nav", { class: "tabs", "aria-label": "Store" }, stores.map(link));
 }

@@ -29,9 +29,17 @@ export function plot(key, name, lines, say) {
     element(
       "ul",
       { class: "legend" },
-      lines.map((line, number) => element("li", {}, swatch(number), `${line.name} `, element("b", {}, newest(line, say)))),
+      lines.map((line, number) =>
+        element("li", {}, swatch(number), `${line.name} `, element("b", {}, newest(line, say))),
+      ),
     ),
-    element("div", { class: "canvas", role: "img", "aria-label": described(name, lines, say), "data-plot": key, "data-kept": true }),
+    element("div", {
+      class: "canvas",
+      role: "img",
+      "aria-label": described(name, lines, say),
+      "data-plot": key,
+      "data-kept": true,
+    }),
   );
 }
 
@@ -60,7 +68,12 @@ function scheme() {
 }
 
 function options(width, { lines, say }) {
-  const axis = { stroke: colour("--faint"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
+  const axis = {
+    stroke: colour("--faint"),
+    grid: { stroke: colour("--line"), width: 1 },
+    ticks: { show: false },
+    font: "11px system-ui",
+  };
   return {
     width,
     height: HEIGHT,
@@ -69,10 +82,25 @@ function options(width, { lines, say }) {
     cursor: { show: false },
     scales: { x: { range: span }, y: { range: (_, __, most) => [0, Math.max(most ?? 0, 1) * 1.1] } },
     axes: [
-      { ...axis, values: (_, splits) => splits.map((at) => words.at(at * 1000).slice(11, 16)), size: 22, space: 70, incrs: [60, 120, 300] },
+      {
+        ...axis,
+        values: (_, splits) => splits.map((at) => words.at(at * 1000).slice(11, 16)),
+        size: 22,
+        space: 70,
+        incrs: [60, 120, 300],
+      },
       { ...axis, values: (_, splits) => splits.map((value) => say(value)), size: 48, space: 28 },
     ],
-    series: [{}, ...lines.map((line, number) => ({ label: line.name, stroke: lineColour(number), width: WIDTHS[number], dash: DASHES[number], points: { show: false } }))],
+    series: [
+      {},
+      ...lines.map((line, number) => ({
+        label: line.name,
+        stroke: lineColour(number),
+        width: WIDTHS[number],
+        dash: DASHES[number],
+        points: { show: false },
+      })),
+    ],
   };
 }
 
@@ -91,7 +119,14 @@ function lineColour(number) {
 }
 
 function swatch(number) {
-  const stroke = drawing("line", { x1: 0, y1: 4, x2: 24, y2: 4, "stroke-width": WIDTHS[number], "stroke-dasharray": DASHES[number].join(" ") || null });
+  const stroke = drawing("line", {
+    x1: 0,
+    y1: 4,
+    x2: 24,
+    y2: 4,
+    "stroke-width": WIDTHS[number],
+    "stroke-dasharray": DASHES[number].join(" ") || null,
+  });
   return drawing("svg", { class: `swatch line-${number + 1}`, width: 24, height: 8, "aria-hidden": "true" }, stroke);
 }
 
@@ -103,7 +138,9 @@ function newest(line, say) {
 function described(name, lines, say) {
   const all = lines.map((line) => {
     const known = line.values.filter((value) => value !== null);
-    return known.length ? `${line.name} ${newest(line, say)}, at the most ${say(Math.max(...known))}` : `${line.name} not known`;
+    return known.length
+      ? `${line.name} ${newest(line, say)}, at the most ${say(Math.max(...known))}`
+      : `${line.name} not known`;
   });
   const times = lines[0]?.at ?? [];
   const length = times.length > 1 ? ` over the last ${words.span(Math.round(times.at(-1) - times[0]))}` : "";

@@ -5,20 +5,36 @@ import { listAt, overviewAt } from "./routes.js";
 import * as words from "./words.js";
 
 const SEVERITIES = { critical: "Critical", warning: "Warning", info: "Note" };
-const PARTS = { paused: "pipelines", stopped: "pipelines", silent: "replicas", no_replica: "replicas", throttled: "replicas" };
+const PARTS = {
+  paused: "pipelines",
+  stopped: "pipelines",
+  silent: "replicas",
+  no_replica: "replicas",
+  throttled: "replicas",
+};
 
 /** The first part of the overview. */
 export function problems(overview) {
   const found = overview.problems;
+  const wrong = found.some(isWrong);
   return element(
     "section",
     { class: "wrong", "aria-labelledby": "wrong", "data-key": "problems" },
-    element("h2", { id: "wrong" }, found.some(isWrong) ? "What is wrong" : "All is well"),
-    found.some(isWrong)
-      ? null
-      : element("p", { class: "well" }, `${found.length ? "Nothing is wrong" : "Mail flows, and nothing stands out"}, as of ${words.clock(overview.at)}.`),
-    found.length ? element("ul", { class: "problems" }, named(found).map(([key, problem]) => item(key, problem))) : null,
+    element("h2", { id: "wrong" }, wrong ? "What is wrong" : "All is well"),
+    wrong ? null : element("p", { class: "well" }, wellness(overview)),
+    found.length
+      ? element(
+          "ul",
+          { class: "problems" },
+          named(found).map(([key, problem]) => item(key, problem)),
+        )
+      : null,
   );
+}
+
+// What an operator has paused is no fault, but mail may stand still because of it.
+function wellness({ problems: notes, at }) {
+  return `${notes.length ? "Nothing is wrong" : "Mail flows, and nothing stands out"}, as of ${words.clock(at)}.`;
 }
 
 /** Whether a problem is one, and not what an operator wants. */
@@ -50,7 +66,11 @@ function item(key, problem) {
 // Advice that is a command is for whoever sits at a terminal: here, the link leads to the same.
 function advice({ advice: text }) {
   if (!text) return null;
-  return element("p", { class: "advice" }, text.startsWith("mailculator ") ? ["On the command line: ", element("code", {}, text)] : text);
+  return element(
+    "p",
+    { class: "advice" },
+    text.startsWith("mailculator ") ? ["On the command line: ", element("code", {}, text)] : text,
+  );
 }
 
 function address({ store, kind, status, parked }) {

@@ -20,7 +20,9 @@ export function header(route, page) {
       "nav",
       { "aria-label": "Views" },
       link("overview", overviewAt(), "Overview"),
-      store ? [link("emails", listAt(store, { status: "READY" }), "Emails"), link("audit", auditAt(store), "Audit")] : null,
+      store
+        ? [link("emails", listAt(store, { status: "READY" }), "Emails"), link("audit", auditAt(store), "Audit")]
+        : null,
     ),
     finder(),
     element("span", { class: "who" }, page.session.name, " ", button("Sign out", page.signOut)),
@@ -37,7 +39,15 @@ function finder() {
     "form",
     { role: "search", "aria-label": "Find an email", class: "find", onsubmit: go },
     element("label", { for: "find", class: "unseen" }, "Find an email by its id"),
-    element("input", { id: "find", name: "id", type: "text", placeholder: "An email's id", autocomplete: "off", spellcheck: "false", size: 38 }),
+    element("input", {
+      id: "find",
+      name: "id",
+      type: "text",
+      placeholder: "An email's id",
+      autocomplete: "off",
+      spellcheck: "false",
+      size: 38,
+    }),
     element("button", { type: "submit" }, "Find"),
   );
 }
@@ -48,7 +58,10 @@ export function connection(live) {
   document.body.classList.toggle("lost", lost);
   const seen = live.overview ? ` What stands here was seen at ${words.clock(live.overview.at)}.` : "";
   // A message that changes is read out again: so this one stays as it is until it goes.
-  render(part("connection"), lost ? element("p", {}, `Not connected since ${words.clock(live.lostSince)}.${seen} Trying again.`) : null);
+  render(
+    part("connection"),
+    lost ? element("p", {}, `Not connected since ${words.clock(live.lostSince)}.${seen} Trying again.`) : null,
+  );
 }
 
 /** What was done, until it is dismissed or the next view comes. */
@@ -70,8 +83,8 @@ export function footer(session) {
 }
 
 /**
- * Tells a screen reader what has begun to be wrong and what has ended, once each; not the figures that change with every
- * second.
+ * Tells a screen reader what has begun to be wrong and what has ended, once each; not the figures, which change with
+ * every second.
  */
 export class Announcer {
   constructor() {
@@ -86,6 +99,10 @@ export class Announcer {
     const begun = [...now].filter(([key]) => !before.has(key)).map(([, one]) => `New: ${one.text}`);
     const over = [...before].filter(([key]) => !now.has(key)).map(([, one]) => `Over: ${one.text}`);
     const well = now.size === 0 && before.size > 0 ? ["All is well."] : [];
-    if (begun.length + over.length) render(part("announced"), [...begun, ...over, ...well].map((text) => element("p", {}, text)));
+    if (begun.length + over.length)
+      render(
+        part("announced"),
+        [...begun, ...over, ...well].map((text) => element("p", {}, text)),
+      );
   }
 }

@@ -26,9 +26,23 @@ export function signInView(page) {
       { class: "signin", onsubmit: send, "data-key": "signin" },
       element("h1", { tabindex: -1 }, "Sign in"),
       element("p", {}, "Your name stands beside everything that you do here."),
-      field("name", "Name", element("input", { id: "name", name: "name", required: true, maxlength: 60, autocomplete: "username" })),
+      field(
+        "name",
+        "Name",
+        element("input", { id: "name", name: "name", required: true, maxlength: 60, autocomplete: "username" }),
+      ),
       page.session.token_needed
-        ? field("token", "Token (MAILCULATOR_ADMIN_TOKEN)", element("input", { id: "token", name: "token", type: "password", required: true, autocomplete: "current-password" }))
+        ? field(
+            "token",
+            "Token (MAILCULATOR_ADMIN_TOKEN)",
+            element("input", {
+              id: "token",
+              name: "token",
+              type: "password",
+              required: true,
+              autocomplete: "current-password",
+            }),
+          )
         : null,
       element("p", { class: "refused", role: "alert" }, refused),
       element("button", { class: "primary", type: "submit" }, "Sign in"),

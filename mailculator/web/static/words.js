@@ -41,7 +41,8 @@ export function emails(number) {
 
 /** A pace in emails a second: `12/s`, `0.4/s`. */
 export function rate(perSecond) {
-  return `${perSecond === 0 || perSecond >= 9.95 ? count(Math.round(perSecond)) : perSecond.toFixed(1)}/s`;
+  if (perSecond === 0 || perSecond >= 9.95) return `${count(Math.round(perSecond))}/s`;
+  return `${perSecond.toFixed(perSecond < 0.095 ? 2 : 1)}/s`;
 }
 
 /** When a store's backlog will be gone. */
