@@ -52,8 +52,8 @@ Variables = Mapping[str, object]
 NONE: Variables = MappingProxyType({})
 
 LOOPS = 14
-"""Loops that wait for time: four pipelines, leases, watch, count, tend, upkeep, minutes, pauses and reports of a store's
-crew, and of the process the watchdog's beat and the journal's trimming."""
+"""Loops that wait for time: four pipelines, leases, watch, count, tend, upkeep, minutes, pauses and reports of a
+store's crew, and of the process the watchdog's beat and the journal's trimming."""
 
 PATIENCE = 20.0
 """Seconds for one call."""

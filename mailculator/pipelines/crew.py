@@ -134,14 +134,19 @@ class Crew:
         )
 
         rarer = RARER if store.capabilities.looks_are_paid else 1
-        self._follower = Follower(
-            store, self.runners, every=timing.follow_every * rarer, clock=clock, observer=observer
-        )
         self._surroundings = surroundings
         self._began = memory.utc().timestamp()
         self._draining = False
         self._reporter = Reporter(
             store, replica=pace.holder, every=timing.report_every * rarer, clock=clock, facts=self._facts
+        )
+        self._follower = Follower(
+            store,
+            self.runners,
+            every=timing.follow_every * rarer,
+            clock=clock,
+            observer=observer,
+            on_change=self._reporter.tell,
         )
         surroundings.on_change(self._reporter.tell)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mailculator.clock import Clock
@@ -35,16 +35,25 @@ class Follower:
 
     Arguments:
         every: seconds between two looks.
+        on_change: called when another pipeline is paused, or one is no longer.
     """
 
     def __init__(
-        self, store: WatchedStore, runners: Sequence[Pausable], *, every: float, clock: Clock, observer: Observer
+        self,
+        store: WatchedStore,
+        runners: Sequence[Pausable],
+        *,
+        every: float,
+        clock: Clock,
+        observer: Observer,
+        on_change: Callable[[], None],
     ) -> None:
         self._store = store
         self._runners = runners
         self._every = every
         self._clock = clock
         self._observer = observer
+        self._on_change = on_change
         self._asked = False
         self._paused: frozenset[str] = frozenset()
         self._stop = asyncio.Event()
@@ -81,5 +90,7 @@ class Follower:
                 runner.resume()
                 if name in self._paused:
                     self._observer(PauseChanged(self._store.name, name, paused=False))
-        self._asked = True
-        self._paused = frozenset(wanted)
+        changed = self._paused != frozenset(wanted)
+        self._asked, self._paused = True, frozenset(wanted)
+        if changed:
+            self._on_change()

@@ -38,9 +38,18 @@ class Scene:
         self.recording = Recording()
         store = WatchedStore(cast(Store, self.memory), observer=self.recording, clock=self.clock)
         self.intake, self.sender = FakeRunner(INTAKE), FakeRunner(SENDER)
+        self.changes = 0
         self.follower = Follower(
-            store, [self.intake, self.sender], every=2.0, clock=self.clock, observer=self.recording
+            store,
+            [self.intake, self.sender],
+            every=2.0,
+            clock=self.clock,
+            observer=self.recording,
+            on_change=self._changed,
         )
+
+    def _changed(self) -> None:
+        self.changes += 1
 
     def ask(self, *pipelines: str) -> None:
         """What an operator has paused from now on."""
@@ -107,6 +116,7 @@ async def test_a_pause_is_obeyed_at_the_next_look_and_told_once() -> None:
 
     assert scene.paused == (False, False)
     assert scene.told == [("sender", True, "anna"), ("sender", False, "")]
+    assert scene.changes == 2
 
 
 async def test_all_pipelines_are_paused_by_one_pause() -> None:
