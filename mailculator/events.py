@@ -116,11 +116,16 @@ class StoreNoticed:
 
 @value
 class SmtpAttempted:
-    """One try at the relay. `result`: sent, deferred, throttled, refused, unavailable, lost. `code` 0 = no reply."""
+    """One try at the relay. `result`: sent, deferred, throttled, refused, unavailable, lost. `code` 0 = no reply.
+
+    Arguments:
+        reply: what the relay said, or what kept it from saying anything; for whoever is on call, not for the log.
+    """
 
     result: str
     code: int
     seconds: float
+    reply: str = ""
 
 
 @value

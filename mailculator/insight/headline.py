@@ -23,6 +23,9 @@ def headline(view: View, found: Sequence[Problem]) -> str:
         return f"all of it is paused; {on_the_way(view)}"
     if not view.backlog:
         return "nothing waits"
+    if view.pauses:
+        named = words.some([pause.pipeline for pause in view.pauses])
+        return f"mail flows but for {named}, paused; {on_the_way(view)}"
     return f"mail flows; {on_the_way(view)}, {emptying(view)}"
 
 

@@ -202,7 +202,7 @@ class Crew:
             paused=self._follower.paused,
             totals=self._ledger.totals(),
             away=around.away,
-            relay=self._ledger.relay,
+            relay=around.relay,
             callback=self._ledger.callback,
             rate=around.rate,
             rate_reason=around.rate_reason,

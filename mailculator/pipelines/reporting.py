@@ -13,7 +13,7 @@ from mailculator.clock import Clock
 from mailculator.errors import StoreError
 from mailculator.events import Event, Moved
 from mailculator.facts import Facts, Said
-from mailculator.lifecycle import FAILED_CALLBACK, SENDER, SENT_CALLBACK, STAGE_BY_WORKING
+from mailculator.lifecycle import FAILED_CALLBACK, SENT_CALLBACK, STAGE_BY_WORKING
 from mailculator.model import Status
 from mailculator.pipelines.minutes import FAREWELL, FIRST_RESULT
 from mailculator.stores.watched import WatchedStore
@@ -34,7 +34,7 @@ _CALLBACKS = frozenset({SENT_CALLBACK.name, FAILED_CALLBACK.name})
 
 
 class Ledger:
-    """Counts from the core's events what became of one store's mail here, and keeps what its peers said last.
+    """Counts from the core's events what became of one store's mail here, and keeps what its callbacks met last.
 
     Arguments:
         epoch: the time of day, in seconds.
@@ -45,7 +45,6 @@ class Ledger:
         self._epoch = epoch
         self._ends: Counter[tuple[Status, Status]] = Counter()
         self._entered = 0
-        self._relay: tuple[float, Moved] | None = None
         self._callback: tuple[float, Moved] | None = None
 
     def __call__(self, event: Event) -> None:
@@ -54,9 +53,7 @@ class Ledger:
             return
         self._ends[event.origin, event.to] += 1
         self._entered += event.version == FIRST_RESULT
-        if event.pipeline == SENDER.name:
-            self._relay = (self._epoch(), event)
-        elif event.pipeline in _CALLBACKS:
+        if event.pipeline in _CALLBACKS:
             self._callback = (self._epoch(), event)
 
     def totals(self) -> dict[str, int]:
@@ -68,18 +65,9 @@ class Ledger:
         return {name: count for name, count in found.items() if name}
 
     @property
-    def relay(self) -> Said | None:
-        """How the last try at the relay ended."""
-        return _said(self._relay)
-
-    @property
     def callback(self) -> Said | None:
         """How the last callback ended."""
-        return _said(self._callback)
-
-
-def _said(last: tuple[float, Moved] | None) -> Said | None:
-    return None if last is None else Said(last[0], last[1].note or last[1].outcome)
+        return None if self._callback is None else Said(self._callback[0], self._callback[1].note or "")
 
 
 class Reporter:

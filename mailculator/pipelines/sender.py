@@ -238,7 +238,7 @@ class Sender:
 
     def _sent(self, attempt: Attempt, started: float) -> Outcome:
         self._guard.succeeded()
-        self._tell("sent", 250, started)
+        self._tell("sent", 250, attempt.answer, started)
         return Sent(attempt.answer)
 
     def _interrupted(self, email: Email, attempt: Attempt, started: float) -> Outcome:
@@ -249,7 +249,7 @@ class Sender:
                 return self._sent(attempt, started)
             refused = RelayRefused if code // 100 == 5 else RelayDeferred
             return self._explain(email, refused("body", text, code), started)
-        self._tell("lost", 0, started)
+        self._tell("lost", 0, "no reply", started)
         return self._resend(email, "interrupted while the relay's answer was awaited")
 
     def _explain(self, email: Email, error: TransportError, started: float) -> Outcome:
@@ -259,24 +259,24 @@ class Sender:
         match error:
             case RelayRefused():
                 self._guard.succeeded()
-                self._tell("refused", error.code, started)
+                self._tell("refused", error.code, str(error), started)
                 return Failed(str(error))
             case RelayDeferred() if throttled:
                 # Not this mail's doing: it waits its turn, and no try of it is used up.
                 self._guard.succeeded()
-                self._tell("throttled", error.code, started)
+                self._tell("throttled", error.code, str(error), started)
                 return Wait(remember(email, str(error)), spread(self._timing.relay_backoff.base, self._rng))
             case RelayDeferred():
                 self._guard.succeeded()
-                self._tell("deferred", error.code, started)
+                self._tell("deferred", error.code, str(error), started)
                 return self._retry(email, str(error))
             case RelayLost():
                 self._guard.failed(str(error))
-                self._tell("lost", error.code, started)
+                self._tell("lost", error.code, str(error), started)
                 return self._resend(email, str(error))
             case _:
                 self._guard.failed(str(error))
-                self._tell("unavailable", error.code, started)
+                self._tell("unavailable", error.code, str(error), started)
                 if error.phase in FROM_RCPT_ON and not self._guard.is_open:
                     # The relay had taken the sender, so this mail may have to do with it: the try counts.
                     return self._retry(email, str(error))
@@ -302,5 +302,5 @@ class Sender:
             return Failed(error.detail)
         return Retry(remember(email, error.detail), self._timing.payload_backoff.delay(email.attempts, self._rng))
 
-    def _tell(self, result: str, code: int | None, started: float) -> None:
-        self._observer(SmtpAttempted(result, code or 0, self._clock.now() - started))
+    def _tell(self, result: str, code: int | None, reply: str, started: float) -> None:
+        self._observer(SmtpAttempted(result, code or 0, self._clock.now() - started, reply))

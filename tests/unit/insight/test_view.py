@@ -63,6 +63,10 @@ class TestHeadline:
             (flowing(1, 2), "mail flows; 60 emails on the way, empty in 60 s"),
             (flowing(2, 2), "mail flows; 60 emails on the way, and no fewer at the pace of now"),
             (view(counts=counted(Status.READY, 3), pauses=[pause(WHOLE)]), "all of it is paused; 3 emails on the way"),
+            (
+                view(counts=counted(Status.READY, 3), pauses=[pause("sender")]),
+                "mail flows but for sender, paused; 3 emails on the way",
+            ),
             (view(member(away=away("relay"))), "mail stands still; 0 emails on the way"),
         ],
         ids=str,

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from mailculator.events import BreakerChanged, Moved, RateChanged
+from mailculator.events import BreakerChanged, Moved, RateChanged, SmtpAttempted
 from mailculator.facts import Away, Facts, Said
 from mailculator.lifecycle import STAGE_BY_WORKING
 from mailculator.model import Status
@@ -55,16 +55,26 @@ def test_each_end_counts_as_what_it_is() -> None:
     }
 
 
-def test_what_relay_and_callback_said_last_is_kept_with_its_time() -> None:
-    times = iter((7.0, 8.0, 9.0))
+def test_what_the_callback_said_last_is_kept_with_its_time() -> None:
+    times = iter((7.0, 8.0))
     ledger = Ledger("memory", epoch=lambda: next(times))
-    assert (ledger.relay, ledger.callback) == (None, None)
+    assert ledger.callback is None
 
-    ledger(moved(Status.PROCESSING, Status.READY, note="451 later"))
+    ledger(moved(Status.CALLING_SENT_CALLBACK, Status.SENT, note="503"))
     ledger(moved(Status.PROCESSING, Status.SENT, note="250 ok"))
-    ledger(moved(Status.CALLING_SENT_CALLBACK, Status.SENT_ACKNOWLEDGED))
+    ledger(moved(Status.CALLING_SENT_CALLBACK, Status.SENT_ACKNOWLEDGED, note="200"))
 
-    assert (ledger.relay, ledger.callback) == (Said(8.0, "250 ok"), Said(9.0, "outcome"))
+    assert ledger.callback == Said(8.0, "200")
+
+
+def test_what_the_relay_said_last_is_kept_with_its_time_and_nothing_else_counts_as_its_word() -> None:
+    around = Surroundings(epoch=lambda: 7.0)
+    assert around.relay is None
+
+    around(SmtpAttempted("deferred", 451, 0.1, "451 later"))
+    around(moved(Status.PROCESSING, Status.FAILED, note="cancelled: wrong list"))
+
+    assert around.relay == Said(7.0, "451 later")
 
 
 def test_what_is_away_is_known_with_its_reason_until_it_is_back() -> None:
