@@ -60,6 +60,8 @@ class Facts:
         rates: the same per second, since the report before.
         away: by the breaker's name (relay, callback, share, journal).
         relay, callback: the last answer of each; None before the first.
+        unknown: the last mail whose reply was lost, so that the relay may have it; its text is the email's id.
+        unknown_count: how many of those there were since it started.
         rate: mails a second that are offered to the relay at the most; 0 = any number.
         rate_reason: why they are held back; "" where they are not.
     """
@@ -74,6 +76,8 @@ class Facts:
     away: Mapping[str, Away] = field(default_factory=dict)
     relay: Said | None = None
     callback: Said | None = None
+    unknown: Said | None = None
+    unknown_count: int = 0
     rate: float = 0.0
     rate_reason: str = ""
 
@@ -99,6 +103,8 @@ class Facts:
             },
             relay=_said(document.get("relay")),
             callback=_said(document.get("callback")),
+            unknown=_said(document.get("unknown")),
+            unknown_count=int(_number(document.get("unknown_count"))),
             rate=_number(document.get("rate")),
             rate_reason=str(document.get("rate_reason") or ""),
         )

@@ -27,10 +27,10 @@ class Problem:
 
     Arguments:
         kind: short and stable: store_away, no_replica, draining, relay_away, callback_away, share_away, journal_away,
-            stopped, paused, throttled, waiting, parked, poisoned, silent, read_only, clock_off.
+            stopped, paused, throttled, waiting, parked, unknown, poisoned, silent, read_only, clock_off.
         text: one sentence, for people.
         advice: what to do about it; a command to type, or "".
-        status: the list that shows it; None where there is none. `parked` narrows that list.
+        status: the list that shows it; None where there is none. `parked` and `unknown` narrow that list.
         since: UTC; None where it is not known.
     """
 
@@ -41,11 +41,14 @@ class Problem:
     advice: str = ""
     status: Status | None = None
     parked: bool = False
+    unknown: bool = False
     since: datetime | None = None
 
 
 DUE_FOR = 120.0
 """Seconds for which mail may be due at a working pipeline before its waiting is told of."""
+UNKNOWN_FOR = 3600.0
+"""Seconds for which a lost reply is told of."""
 CLOCK_OFF = 60.0
 """Seconds by which this machine's clock may differ from the store's."""
 
@@ -169,10 +172,25 @@ def _mail(view: View) -> Iterator[Problem]:
                 f"{words.emails(one.count - one.parked)} in {status}, the oldest due for {words.span(one.oldest_age)}."
             )
             yield Problem("waiting", view.store, Severity.WARNING, text, status=status)
+    yield from _unknown(view)
     if view.poisoned_count:
         some = ", ".join(view.poisoned[:3])
         text = f"{view.poisoned_count} records that nobody can work on, among them {some}."
         yield Problem("poisoned", view.store, Severity.WARNING, text)
+
+
+def _unknown(view: View) -> Iterator[Problem]:
+    """Replies that were lost a short while ago; the lists show all of them, however old."""
+    lately = view.at.timestamp() - UNKNOWN_FOR
+    among = [one.facts for one in view.members if one.facts.unknown is not None and one.facts.unknown.at >= lately]
+    last = max((one.unknown.at for one in among if one.unknown is not None), default=None)
+    if last is None:
+        return
+    count = sum(one.unknown_count for one in among)
+    text = f"The relay may have {words.emails(count)} whose reply was lost, the last at {_clock(last, view.at)}."
+    advice = "mailculator queue list --unknown"
+    since = datetime.fromtimestamp(last, UTC)
+    yield Problem("unknown", view.store, Severity.WARNING, text, advice, unknown=True, since=since)
 
 
 def _them(count: int) -> str:

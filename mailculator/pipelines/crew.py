@@ -204,6 +204,8 @@ class Crew:
             away=around.away,
             relay=around.relay,
             callback=self._ledger.callback,
+            unknown=self._ledger.unknown,
+            unknown_count=self._ledger.unknown_count,
             rate=around.rate,
             rate_reason=around.rate_reason,
         )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from mailculator import __version__, facts
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
-from mailculator.events import Event, Moved
+from mailculator.events import Event, Moved, Rescued
 from mailculator.facts import Facts, Said
 from mailculator.lifecycle import FAILED_CALLBACK, SENT_CALLBACK, STAGE_BY_WORKING
 from mailculator.model import Status
@@ -30,6 +30,9 @@ _COUNTED: Mapping[Status, str] = {
 }
 """What it counts as when mail moves forward into a status. A step back into it is a retry."""
 
+UNKNOWN = "unknown"
+"""How the events call an outcome that nobody knows."""
+
 _CALLBACKS = frozenset({SENT_CALLBACK.name, FAILED_CALLBACK.name})
 
 
@@ -46,15 +49,27 @@ class Ledger:
         self._ends: Counter[tuple[Status, Status]] = Counter()
         self._entered = 0
         self._callback: tuple[float, Moved] | None = None
+        self.unknown: Said | None = None
+        self.unknown_count = 0
 
     def __call__(self, event: Event) -> None:
         """Count one event; of each email in as few steps as can be."""
-        if type(event) is not Moved or event.store != self._store:
-            return
+        if type(event) is Moved and event.store == self._store:
+            self._moved(event)
+        elif type(event) is Rescued and event.store == self._store and event.outcome == UNKNOWN:
+            self._lost_reply(event.email_id)
+
+    def _moved(self, event: Moved) -> None:
         self._ends[event.origin, event.to] += 1
         self._entered += event.version == FIRST_RESULT
         if event.pipeline in _CALLBACKS:
             self._callback = (self._epoch(), event)
+        elif event.outcome == UNKNOWN:
+            self._lost_reply(event.email_id)
+
+    def _lost_reply(self, email_id: str) -> None:
+        self.unknown = Said(self._epoch(), email_id)
+        self.unknown_count += 1
 
     def totals(self) -> dict[str, int]:
         """What was counted so far, by the words of `facts`."""

@@ -19,6 +19,8 @@ WHOLE = Facts(
     rates={"sent": 2.5},
     away={"relay": Away(1_795_000_001.0, "connection refused")},
     relay=Said(1_795_000_002.0, "250 ok"),
+    unknown=Said(1_795_000_003.0, "550e8400-e29b-41d4-a716-446655440000"),
+    unknown_count=2,
     rate=12.5,
     rate_reason="421",
 )

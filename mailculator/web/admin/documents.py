@@ -185,6 +185,7 @@ def _problem(one: Problem, text: Text) -> dict[str, Any]:
         "advice": one.advice,
         "status": one.status,
         "parked": one.parked,
+        "unknown": one.unknown,
         "since": _maybe(one.since, moment),
     }
 

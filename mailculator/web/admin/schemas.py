@@ -169,6 +169,7 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 "advice": TEXT,
                 "status": maybe(STATUS),
                 "parked": FLAG,
+                "unknown": FLAG,
                 "since": maybe(TIME),
             }
         ),

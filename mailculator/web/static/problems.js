@@ -73,7 +73,8 @@ function advice({ advice: text }) {
   );
 }
 
-function address({ store, kind, status, parked }) {
-  if (status && !PARTS[kind]) return listAt(store, { status, parked: parked ? 1 : null });
-  return overviewAt(store, PARTS[kind] ?? null);
+function address({ store, kind, status, parked, unknown }) {
+  if (PARTS[kind]) return overviewAt(store, PARTS[kind]);
+  if (status || unknown) return listAt(store, { status, parked: parked ? 1 : null, unknown: unknown ? 1 : null });
+  return overviewAt(store, null);
 }

@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from mailculator.facts import Said
 from mailculator.fleet import WHOLE
-from mailculator.insight.problems import CLOCK_OFF, DUE_FOR, Problem, Severity, problems
+from mailculator.insight.problems import CLOCK_OFF, DUE_FOR, UNKNOWN_FOR, Problem, Severity, problems
 from mailculator.insight.view import SILENT_AFTER, View
 from mailculator.model import Status
 from mailculator.stores.base import Ping
-from tests.support.views import NOW, away, counted, member, pause, view
+from tests.support.views import AT_0312, NOW, away, counted, member, pause, view
 
 
 def only(seen: View) -> Problem:
@@ -148,6 +149,14 @@ class TestMail:
     def test_mail_that_a_pause_holds_up_is_no_second_problem(self, pipeline: str) -> None:
         found = only(view(counts=counted(Status.READY, 5, oldest_age=600), pauses=[pause(pipeline)]))
         assert found.kind == "paused"
+
+    def test_mail_whose_reply_was_lost_a_short_while_ago(self) -> None:
+        lost = member(unknown=Said(AT_0312, "an-id"), unknown_count=3)
+        found = only(view(lost))
+        assert found.text == "The relay may have 3 emails whose reply was lost, the last at 03:12:00Z."
+        assert (found.status, found.unknown) == (None, True)
+        long_ago = member(unknown=Said(AT_0312 - UNKNOWN_FOR, "an-id"), unknown_count=3)
+        assert problems(view(long_ago)) == []
 
     def test_records_that_nobody_can_work_on(self) -> None:
         found = only(view(poisoned=("a", "b", "c", "d"), poisoned_count=7))

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from mailculator.events import BreakerChanged, Moved, RateChanged, SmtpAttempted
+from mailculator.events import BreakerChanged, Moved, RateChanged, Rescued, SmtpAttempted
 from mailculator.facts import Away, Facts, Said
 from mailculator.lifecycle import STAGE_BY_WORKING
 from mailculator.model import Status
@@ -53,6 +53,17 @@ def test_each_end_counts_as_what_it_is() -> None:
         "acknowledged": 2,
         "retried": 3,
     }
+
+
+def test_lost_replies_are_counted_whoever_met_them() -> None:
+    ledger = Ledger("memory", epoch=lambda: 7.0)
+    unknown = Moved("memory", "sender", "a", "unknown", Status.PROCESSING, Status.READY, 5, 1, 0.1, 1.0, None)
+    ledger(unknown)
+    ledger(Rescued("memory", "b", Status.PROCESSING, Status.READY, "gone", "unknown"))
+    ledger(Rescued("memory", "c", Status.PROCESSING, Status.READY, "gone"))
+    ledger(Rescued("other", "d", Status.PROCESSING, Status.READY, "gone", "unknown"))
+
+    assert (ledger.unknown, ledger.unknown_count) == (Said(7.0, "b"), 2)
 
 
 def test_what_the_callback_said_last_is_kept_with_its_time() -> None:
