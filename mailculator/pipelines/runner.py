@@ -48,7 +48,7 @@ class Runner:
     """One pipeline over one store.
 
     Claims whenever there is room, ahead of its handlers, so that no handler waits for a claim and no claim for the
-    slowest handler: by as many emails as they handle at once, or as end while two groups of results gather, so that a
+    slowest handler: by as many emails as they handle at once, or as end while a group of results gathers, so that a
     claim that has its price by the transaction takes many. Where the store renews each lease by itself, by no more than
     begin before their first renewal. What was claimed ahead and not begun is given back when the process stops or the
     breaker opens.
@@ -99,7 +99,7 @@ class Runner:
         self._paused = False
         self._ahead: deque[tuple[Email, float]] = deque()
         self._headway = (
-            Headway(clock, window=2 * timing.gather, most=pace.batch)
+            Headway(clock, window=timing.gather, most=pace.batch)
             if store.capabilities.renews_together
             else Headway(clock, window=timing.renew_every, most=pipeline.concurrency)
         )
