@@ -46,6 +46,9 @@ SELECT_ROWS = (
     " crashes, cancelled FROM emails WHERE " + _OURS + " AND {}"
 )
 
+# Left to itself MariaDB 10.11 takes all of a domain from its beginning, however far on the page is.
+_SELECT_DOMAIN = SELECT_ROWS.replace("FROM emails", "FROM emails FORCE INDEX (idx_emails_domain)")
+
 _LOOK = (
     "SELECT id, status, version, claim_token FROM emails FORCE INDEX (PRIMARY)"  # noqa: S608  # constants
     f" WHERE id IN %s AND {_OURS} ORDER BY id"
@@ -205,8 +208,9 @@ async def page(
     if after is not None:
         conditions.append("id > %s")
         parameters.append(after)
+    select = _SELECT_DOMAIN if domain is not None and status is None and not parked else SELECT_ROWS
     found = await session.execute(
-        SELECT_ROWS.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s", [*parameters, max(limit, 0)]
+        select.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s", [*parameters, max(limit, 0)]
     )
     return [to_row(fields) for fields in found.rows]
 

@@ -42,7 +42,7 @@ LAYOUT: Mapping[str, Table] = MappingProxyType(
                 Index(("id",), unique=True),
                 Index(("status", "parked", "due_at"), name="idx_emails_due"),
                 Index(("status", "ttl")),
-                Index(("recipient_domain", "id")),
+                Index(("recipient_domain", "id"), name="idx_emails_domain"),
             ),
         ),
         "email_status_history": Table(

@@ -11,7 +11,9 @@ from benchmarks import deep_queue, verb_costs
 from benchmarks.deep_queue import DeepQueue
 from benchmarks.mail_queues import mariadb_queue
 from benchmarks.verb_costs import BATCH, CLAIM, Cost, costs
+from mailculator import config
 from mailculator.demo.mariadbd import PrivateMariadb
+from mailculator.stores import registry
 from tests.support import mariadb
 
 SHALLOW = 2 * BATCH
@@ -74,6 +76,31 @@ def test_the_queue_is_as_deep_as_it_was_asked_to_be(queue: DeepQueue, depths: tu
         " (SELECT COUNT(*) FROM email_status_history WHERE email_id = emails.id AND version IS NOT NULL)"
     )
     assert queue.execute(gaps) == ((0,),)
+
+
+@pytest.mark.parametrize("below", ["4", "d"], ids=["a quarter", "most"])
+async def test_a_page_of_a_domain_reads_no_more_than_itself(
+    queue: DeepQueue, depths: tuple[Costs, Costs], below: str
+) -> None:
+    """However much of the mail goes to that domain, and however far on the page is."""
+    part = f"UPDATE emails SET recipient_domain = IF(RIGHT(id, 1) < '{below}', 'example.net', 'example.org')"
+    queue.execute(part, "ANALYZE TABLE emails")
+    settings = config.load(dict(queue.queue.variables), needs={"store"})
+    store = await registry.backend("mysql").open_store(settings, service=False)
+    try:
+        for after in ("3", "5", "8"):
+            before = read(queue.server)
+            rows = await store.page(domain="example.net", after=after)
+            assert read(queue.server) - before < 3 * len(rows)
+            assert len(rows) == 50
+            assert rows[0].id > after
+    finally:
+        await store.close()
+
+
+def read(server: PrivateMariadb) -> int:
+    """Entries of indexes that the server has read; those that it threw away by itself have a counter of their own."""
+    return sum(deep_queue.status(server, name) for name in ("Handler_icp_attempts", "Handler_read_next"))
 
 
 async def test_mail_that_did_not_do_well_is_a_fault(another: DeepQueue) -> None:
