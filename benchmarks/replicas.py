@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import orjson
@@ -110,10 +111,17 @@ def settled(scrape: Samples) -> int:
     return sum(total(scrape, name, **{"from": (working,), "to": (done,)}) for working, done in steps.items())
 
 
+def greeting(log: Path) -> dict[str, Any] | None:
+    """What the process that writes this log said when it had started; None before that."""
+    line = next((line for line in log.read_bytes().splitlines() if b'"service.started"' in line), None)
+    return None if line is None else orjson.loads(line)
+
+
 def scrape(log: Path) -> Samples:
     """The metrics of the process that writes this log, as they are now."""
-    started = next(line for line in log.read_bytes().splitlines() if b'"service.started"' in line)
-    with urlopen(f"http://127.0.0.1:{orjson.loads(started)['http_port']}/metrics", timeout=30) as answer:
+    said = greeting(log)
+    assert said is not None, "it has not started"
+    with urlopen(f"http://127.0.0.1:{said['http_port']}/metrics", timeout=30) as answer:
         return samples(answer.read().decode("utf-8"))
 
 
@@ -127,7 +135,7 @@ async def measure(server: PrivateMariadb, letters: Sequence[Letter], processes: 
             for number, log in enumerate(logs):
                 variables = environment(directory, queue, around) | {"MAILCULATOR_REPLICA": f"bench-{number}"}
                 await stack.enter_async_context(running(("mailculator", "run"), variables, log))
-            await asyncio.gather(*map(_up, logs))
+            await asyncio.gather(*map(up, logs))
             queue.lay(warm)
             await _pass(queue, around, len(warm))
             before = await asyncio.gather(*(asyncio.to_thread(scrape, log) for log in logs))
@@ -163,11 +171,12 @@ def round_of(emails: int, seconds: float, deadlocks: int, before: Sequence[Sampl
     )
 
 
-async def _up(log: Path) -> None:
-    """Until it has said where it listens. TimeoutError after PATIENCE."""
+async def up(log: Path) -> dict[str, Any]:
+    """What it said when it had started: where it listens. TimeoutError after PATIENCE."""
     async with asyncio.timeout(PATIENCE):
-        while b'"service.started"' not in await asyncio.to_thread(log.read_bytes):  # noqa: ASYNC110  # a file is silent
+        while (said := await asyncio.to_thread(greeting, log)) is None:  # noqa: ASYNC110  # a file is silent
             await asyncio.sleep(0.01)
+    return said
 
 
 def _deadlocks(server: PrivateMariadb) -> int:
