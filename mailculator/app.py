@@ -231,6 +231,7 @@ class Service:
 
     def _counted(self, name: str, counts: Mapping[Status, StatusCount]) -> None:
         self._metrics.set_counts(name, counts)
+        self._desk.counted(name, counts)
         self._watch.counted(name, counts)
 
     def _assessed(self, assessment: Assessment, situation: Situation) -> None:

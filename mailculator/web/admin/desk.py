@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from mailculator import words
 from mailculator.cutover.assessment import Assessment
+from mailculator.model import Status, StatusCount
 from mailculator.stores.base import Store
 from mailculator.web.admin.answers import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A count of the active statuses, and when it was taken: UTC."""
+
+    counts: Mapping[Status, StatusCount]
+    at: datetime
 
 
 class Desk:
@@ -25,6 +36,7 @@ class Desk:
         self.assessment: Assessment | None = None
         self._stores: dict[str, Store] = {}
         self._trouble: dict[str, str] = {}
+        self._counts: dict[str, Counted] = {}
 
     def joined(self, store: Store) -> None:
         """A store was opened."""
@@ -38,6 +50,14 @@ class Desk:
         """A store is about to be closed."""
         self._stores.pop(name, None)
         self._trouble[name] = "closed: this replica stops"
+
+    def counted(self, name: str, counts: Mapping[Status, StatusCount]) -> None:
+        """The service itself has counted a store, as it does for its metrics."""
+        self._counts[name] = Counted(counts, datetime.now(UTC))
+
+    def counts(self, name: str) -> Counted | None:
+        """What it counted last; None before the first time."""
+        return self._counts.get(name)
 
     def find(self, name: str) -> Store | None:
         """An enabled store; None while it is not open. Errors: Refusal where no store of that name is enabled."""

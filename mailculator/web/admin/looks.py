@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 from mailculator import words
@@ -16,12 +17,14 @@ from mailculator.insight.view import View, look
 from mailculator.lifecycle import TERMINAL
 from mailculator.model import Status, StatusCount
 from mailculator.stores.base import Store
-from mailculator.web.admin.desk import Desk
+from mailculator.web.admin.desk import Counted, Desk
 
 LOOK_EVERY = 1.0
 """Seconds for which a look is good."""
 PAID_LOOK_EVERY = 5.0
 """The same where looks are paid for: replicas report no oftener there."""
+OWN_EVERY = 5.0
+"""Seconds between two counts of the service's own, at the least."""
 PATIENCE = 5.0
 """Seconds that a store has to answer before it is shown as one that does not."""
 TERMINAL_EVERY = 60.0
@@ -79,7 +82,8 @@ class Looks:
         watcher = self._watchers.get(name)
         if watcher is None or watcher.store is not store:
             self._forget(name)
-            watcher = self._watchers[name] = _Watcher(store, clock=self._clock, share=self._share)
+            own = partial(self._desk.counts, name)
+            watcher = self._watchers[name] = _Watcher(store, clock=self._clock, share=self._share, own=own)
         return await watcher.sight()
 
     def stale(self, name: str) -> None:
@@ -101,12 +105,12 @@ class Looks:
 class _Watcher:
     """Looks at one store, as often as it is good for."""
 
-    def __init__(self, store: Store, *, clock: Clock, share: float) -> None:
+    def __init__(self, store: Store, *, clock: Clock, share: float, own: Callable[[], Counted | None]) -> None:
         self.store = store
         self._paid = store.capabilities.looks_are_paid
         self._every = PAID_LOOK_EVERY if self._paid else LOOK_EVERY
         self._clock = clock
-        self._seldom = _Seldom(store, clock=clock, share=share)
+        self._seldom = _Seldom(store, clock=clock, share=share, own=own)
         self._view: View | None = None
         self._good_until = -math.inf
         self._looking: asyncio.Task[None] | None = None
@@ -172,13 +176,18 @@ class _Watcher:
 
 
 class _Seldom:
-    """A store for `look`, whose counts are used again until counting anew costs its share of the time and no more."""
+    """A store for `look`, whose counts are used again until counting anew costs its share of the time and no more.
 
-    def __init__(self, store: Store, *, clock: Clock, share: float) -> None:
+    Where a count is so dear that the service's own come as often, there is none beside those.
+    """
+
+    def __init__(self, store: Store, *, clock: Clock, share: float, own: Callable[[], Counted | None]) -> None:
         self._store = store
         self._clock = clock
         self._share = share
-        self._pause = store.capabilities.count_every if store.capabilities.looks_are_paid else 0.0
+        self._own = own
+        self._least = store.capabilities.count_every if store.capabilities.looks_are_paid else 0.0
+        self._pause = 0.0
         self._counts: Mapping[Status, StatusCount] = {}
         self._good_until = -math.inf
         self.at: datetime | None = None
@@ -187,11 +196,16 @@ class _Seldom:
         return getattr(self._store, name)
 
     async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
+        own = self._own() if self._pause > OWN_EVERY else None
+        if own is not None:
+            self.at = own.at
+            return own.counts
         started = self._clock.now()
         if started >= self._good_until:
             at = datetime.now(UTC)
             self._counts = await self._store.counts()
             self.at = at
             now = self._clock.now()
-            self._good_until = now + max(self._pause, self._share * (now - started))
+            self._pause = max(self._least, self._share * (now - started))
+            self._good_until = now + self._pause
         return self._counts

@@ -98,3 +98,23 @@ async def test_what_somebody_has_changed_is_seen_at_the_next_look() -> None:
     assert store.calls["ping"] == 2
     assert looks.LOOK_EVERY <= 1.0
     found.close()
+
+
+async def test_a_dear_count_is_not_taken_beside_the_services_own() -> None:
+    clock = FakeClock()
+    store = Dear(clock, takes=1.0)
+    desk = Desk((store.name,), version="0.0.0", replica="test")
+    desk.joined(cast(Store, store))
+    found = Looks(desk, clock=clock, count_share=20)
+    desk.counted("memory", {Status.READY: StatusCount(7)})
+
+    await look_for(found, clock, 1)
+    counted = store.calls["counts"]
+    desk.counted("memory", {Status.READY: StatusCount(8)})
+    sight = await look_for(found, clock, 120)
+
+    assert store.calls["counts"] == counted == 1
+    assert sight.view.counts == {Status.READY: StatusCount(8)}
+    own = desk.counts("memory")
+    assert own is not None
+    assert sight.counted == own.at
