@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -21,14 +22,30 @@ async def redraw(picture: Picture, every: float) -> int:
     On a terminal each picture takes the place of the one before, line by line, so that nothing flickers; elsewhere they
     follow each other, with an empty line between.
     """
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    # A signal of our own, and no cancellation: that may meet a look at a moment when whoever is looking swallows it.
+    loop.add_signal_handler(signal.SIGINT, ended.set)
+    end = asyncio.create_task(ended.wait())
     try:
         if sys.stdout.isatty():
             sys.stdout.write(ALL)
-        while True:
-            _draw(await picture())
-            await asyncio.sleep(every)
-    except asyncio.CancelledError:
+        while not ended.is_set():
+            await _draw_unless(end, picture)
+            await asyncio.wait([end], timeout=every)
         return output.OK
+    finally:
+        end.cancel()
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+async def _draw_unless(end: asyncio.Task[bool], picture: Picture) -> None:
+    """A look may take long where a queue does not answer; who ends it does not wait for that."""
+    drawing = asyncio.ensure_future(picture())
+    await asyncio.wait([end, drawing], return_when=asyncio.FIRST_COMPLETED)
+    if drawing.done():
+        _draw(drawing.result())
+    else:
+        drawing.cancel()
 
 
 def _draw(lines: Sequence[str]) -> None:

@@ -15,6 +15,9 @@ GATHER_LIMIT = 0.005
 """Seconds for which marks gather after a write, at the most; else for as long as that write took. A write costs this
 process as much as dozens of the marks in it."""
 
+# Waited for in place of time.sleep, which fails where somebody fakes the machine's time: the thread would die of it.
+_NEVER = threading.Event()
+
 
 @value
 class Waiter:
@@ -49,7 +52,7 @@ class Scribe:
         on_written: Callable[[Sequence[Waiter], Exception | None], None],
         on_started: Callable[[Exception | None], None],
         now: Callable[[], float] = time.monotonic,
-        pause: Callable[[float], None] = time.sleep,
+        pause: Callable[[float], object] = _NEVER.wait,
     ) -> None:
         self._segments = segments
         self._on_written = on_written
@@ -89,7 +92,7 @@ class Scribe:
         while self._await_work():
             began = self._now()
             self._turn()
-            self._let_pass(min(self._now() - began, GATHER_LIMIT))
+            self._let_pass(max(0.0, min(self._now() - began, GATHER_LIMIT)))
         self._segments.close()
         self._tell(self._ended.set)
 

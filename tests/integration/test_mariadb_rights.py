@@ -19,7 +19,15 @@ from mailculator.stores.mariadb import MariadbStore, open_store
 from tests.contract.steps import rescue
 from tests.support import mariadb
 
-QUEUE = ("emails", "email_status_history", "mailculator_reservations", "mailculator_minutes")
+QUEUE = (
+    "emails",
+    "email_status_history",
+    "mailculator_reservations",
+    "mailculator_minutes",
+    "mailculator_pauses",
+    "mailculator_audit",
+    "mailculator_replicas",
+)
 RECORDS = ("mailculator_schema", "mailculator_meta")
 
 
@@ -62,7 +70,7 @@ def login(server: PrivateMariadb, settings: Settings) -> Login:
     return Login(server, settings)
 
 
-async def test_four_rights_on_six_tables_are_enough_for_everything(login: Login) -> None:
+async def test_four_rights_on_nine_tables_are_enough_for_everything(login: Login) -> None:
     login.grant("SELECT, INSERT, UPDATE, DELETE", *QUEUE, *RECORDS)
     store = await open_store(login.settings, service=True)
     try:

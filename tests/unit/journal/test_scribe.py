@@ -67,7 +67,7 @@ async def test_what_gathers_after_a_write_shares_the_next() -> None:
     assert desk.written == [b"first", b"second third fourth"]
 
 
-@pytest.mark.parametrize(("seconds", "gather"), [(1 / 512, 1 / 512), (0.5, GATHER_LIMIT)])
+@pytest.mark.parametrize(("seconds", "gather"), [(1 / 512, 1 / 512), (0.5, GATHER_LIMIT), (-0.5, 0.0)])
 async def test_marks_gather_for_as_long_as_the_write_took_and_no_longer_than_that(
     seconds: float, gather: float
 ) -> None:
