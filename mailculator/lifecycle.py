@@ -81,6 +81,9 @@ REQUEUES: Mapping[Status, Status] = MappingProxyType(
 )
 """Where an operator's requeue leads. The ones to ACCEPTED and READY send anew and raise the generation."""
 
+REQUEUE_TTL = 7 * 86_400.0
+"""Seconds that an email past its ttl gets anew when it is requeued."""
+
 STAMPS_REACHED = frozenset({Status.SENT, Status.FAILED})
 """Forward moves into these set `reached_at` from the store's clock."""
 

@@ -17,12 +17,10 @@ from mailculator.cli import listing, output
 from mailculator.cli.progress import Progress
 from mailculator.cli.steering import Order
 from mailculator.errors import StoreError
-from mailculator.lifecycle import REQUEUES, UNSENT, WAITING
+from mailculator.lifecycle import REQUEUE_TTL, REQUEUES, UNSENT, WAITING
 from mailculator.model import Row, Status
 from mailculator.stores.base import Steered, Store
 
-REQUEUE_TTL = 7 * 86400.0
-"""Seconds that an email past its ttl gets anew when it is requeued."""
 AT_ONCE = 100
 """Emails that one call acts on: their rows are locked together."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mailculator.cli import output
+from mailculator.cli.progress import Progress
 from mailculator.cli.service import Json
 from mailculator.cli.signing import Who, Why, signed
 from mailculator.cli.stores import StoreName, load_one, opened
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from mailculator.stores.dynamodb.sweep import Adoption
 
 application = typer.Typer(help="What only DynamoDB needs: adopt, resume.", no_args_is_help=True, rich_markup_mode=None)
-
-TELL_EVERY = 5.0
-"""Seconds between two lines of progress."""
 
 
 @application.command("adopt")
@@ -90,19 +88,16 @@ def describe(found: Adoption) -> str:
 
 
 class Teller:
-    """Tells progress on standard error, as often as a reader likes to hear of it.
+    """Tells the progress of an adoption, but for its end: the result says that.
 
     Arguments:
         clock: monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._next = clock()
+        self._progress = Progress(clock)
 
     def __call__(self, found: Adoption) -> None:
         """Tell it, unless something was told just now, or the result is about to be."""
-        now = self._clock()
-        if now >= self._next and not found.done:
-            self._next = now + TELL_EVERY
-            print(describe(found), file=sys.stderr, flush=True)
+        if not found.done:
+            self._progress(lambda: describe(found))

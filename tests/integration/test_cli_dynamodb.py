@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from mailculator.cli.dynamodb import TELL_EVERY, Teller
+from mailculator.cli.dynamodb import Teller
+from mailculator.cli.progress import TELL_EVERY
 from mailculator.stores.dynamodb.control import CONTROL
 from mailculator.stores.dynamodb.sweep import Adoption
 from tests.integration.cli_shell import type_in

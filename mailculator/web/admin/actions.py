@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from mailculator.lifecycle import REQUEUES, UNSENT, WAITING, says_unknown
+from mailculator.lifecycle import REQUEUE_TTL, REQUEUES, UNSENT, WAITING, says_unknown
 from mailculator.model import Row, Status
 from mailculator.stores.base import Steered, Store
-
-REQUEUE_TTL = 7 * 86_400.0
-"""Seconds that an email past its ttl gets anew when it is requeued."""
 
 
 class Action(StrEnum):
