@@ -5,7 +5,7 @@ The core emits them; the log and the metrics are listeners, and nobody else coun
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from mailculator.model import Status
 from mailculator.values import value
@@ -210,14 +210,30 @@ Observer = Callable[[Event], None]
 """Takes an event. It must not block and must not raise."""
 
 
-def fan_out(*observers: Observer) -> Observer:
-    """One observer that passes every event on, in order."""
+class _FanOut:
+    """Finds out once for each kind of event who heeds it: an email has several, and most observers heed few kinds."""
 
-    def emit(event: Event) -> None:
-        for observer in observers:
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self.observers = tuple(observers)
+        self._heeding: dict[type[Event], tuple[Observer, ...]] = {}
+
+    def __call__(self, event: Event) -> None:
+        kind = type(event)
+        heeding = self._heeding.get(kind)
+        if heeding is None:
+            heeding = tuple(one for one in self.observers if kind in getattr(one, "heeds", (kind,)))
+            self._heeding[kind] = heeding
+        for observer in heeding:
             observer(event)
 
-    return emit
+
+def fan_out(*observers: Observer) -> Observer:
+    """One observer that passes every event on, in order.
+
+    Arguments:
+        observers: one that has an attribute `heeds`, a collection of kinds of events, is told of these alone.
+    """
+    return _FanOut(each for one in observers for each in (one.observers if isinstance(one, _FanOut) else (one,)))
 
 
 def ignore(event: Event) -> None:

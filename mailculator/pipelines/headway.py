@@ -22,9 +22,9 @@ class Headway:
         self._window = window
         self._ends: deque[float] = deque(maxlen=most)
 
-    def ended(self) -> None:
-        """The handling of an email has ended, and made room for another."""
-        self._ends.append(self._clock.now())
+    def ended(self, count: int) -> None:
+        """The handling of so many emails has ended, and made room for others."""
+        self._ends.extend([self._clock.now()] * count)
 
     def allowed(self) -> int:
         """How many may be claimed ahead now, those that are already among them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -42,6 +42,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 class Tally:
     """Counts from the core's events what came to one store and what left it, in this process, until it is taken."""
+
+    heeds: Collection[type[Event]] = (Moved,)
 
     def __init__(self, store: str) -> None:
         self._store = store

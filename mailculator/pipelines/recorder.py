@@ -117,10 +117,13 @@ class Recorder:
                 # Reported by the store's watcher. Nothing else may happen to these emails before this is written.
                 tries += 1
                 await self._clock.wait(never, self._timing.store_backoff.delay(tries, self._rng))
+        # A group is told as of one moment. The age is for metrics alone, so the process's wall clock will do beside the
+        # store's creation time.
+        now, utc = self._clock.now(), datetime.now(UTC)
         for result, answer in zip(group, answers, strict=True):
-            self._tell(result, answer)
+            self._tell(result, answer, now, utc)
 
-    def _tell(self, result: Result, answer: Recorded) -> None:
+    def _tell(self, result: Result, answer: Recorded, now: float, utc: datetime) -> None:
         email, name = result.move.email, type(result.outcome).__name__.lower()
         if answer is Recorded.LOST:
             self._on_done(email, None)
@@ -137,9 +140,8 @@ class Recorder:
                 to=result.move.to,
                 version=email.version + 1,
                 attempt=email.attempts,
-                seconds=self._clock.now() - result.claimed_at,
-                # For metrics alone, so the process's wall clock will do beside the store's creation time.
-                age=max(0.0, (datetime.now(UTC) - email.created_at).total_seconds()),
+                seconds=now - result.claimed_at,
+                age=max(0.0, (utc - email.created_at).total_seconds()),
                 note=result.move.note,
                 parked=result.move.park,
             )

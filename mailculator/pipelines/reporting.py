@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -42,6 +42,8 @@ class Ledger:
     Arguments:
         epoch: the time of day, in seconds.
     """
+
+    heeds: Collection[type[Event]] = (Moved, Rescued)
 
     def __init__(self, store: str, *, epoch: Callable[[], float]) -> None:
         self._store = store

@@ -16,15 +16,15 @@ from mailculator.errors import StoreError
 from mailculator.events import Claimed, Observer, PipelineFailed
 from mailculator.journal.base import Marks
 from mailculator.journal.errors import JournalBroken
-from mailculator.journal.marks import Key, claim_key
+from mailculator.journal.marks import claim_key
 from mailculator.lifecycle import Outcome, Release, Retry
 from mailculator.model import Email, Status
 from mailculator.pipelines.base import Pipeline
-from mailculator.pipelines.group_marks import GroupMarks
 from mailculator.pipelines.headway import Headway
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.recorder import Recorder
 from mailculator.pipelines.solitude import Solitude
+from mailculator.pipelines.tasks import Tasks, Work
 from mailculator.stores.base import Store
 from mailculator.timing import Timing
 
@@ -85,8 +85,6 @@ class Runner:
         self._timing = timing
         self._keeper = keeper
         self._marks = marks
-        self._group_marks = GroupMarks(marks)
-        self._solitude = solitude
         self._clock = clock
         self._rng = rng
         self._observer = observer
@@ -103,7 +101,9 @@ class Runner:
             if store.capabilities.renews_together
             else Headway(clock, window=timing.renew_every, most=pipeline.concurrency)
         )
-        self._tasks: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
+        self._tasks = Tasks(
+            store.name, pipeline, marks=marks, solitude=solitude, on_ended=self._ended, on_bug=self._bug
+        )
         self._unrecorded = 0
         self._recorder = Recorder(
             store,
@@ -147,8 +147,7 @@ class Runner:
     def abort(self) -> None:
         """Stop, and interrupt what is under way: each handler says how far it came."""
         self.stop()
-        for task in self._tasks.values():
-            task.cancel()
+        self._tasks.interrupt_all()
 
     async def run(self) -> None:
         """Until `stop`. Errors: whatever a bug in the recorder raises; handlers' bugs stay inside."""
@@ -161,12 +160,10 @@ class Runner:
                 except Exception as error:  # a bug: what has begun is finished and written down all the same
                     self._on_death(error)
                 self._give_back("stopping")
-                while self._tasks:
-                    await asyncio.wait(self._tasks.values())
+                await self._tasks.ended()
                 self._recorder.finish()
         finally:
-            for task in self._tasks.values():
-                task.cancel()
+            self._tasks.interrupt_all()
 
     async def _loop(self) -> None:
         while not self._halt.is_set():
@@ -229,7 +226,7 @@ class Runner:
         await self._mark_claim(emails)
         now = self._clock.now()
         for email in emails:
-            lost = partial(self._lost, (email.id, email.claim_token))
+            lost = partial(self._tasks.interrupt, (email.id, email.claim_token))
             self._ahead.append((self._keeper.hold(email, asked_at, lost), now))
         self._begin()
         self._observer(Claimed(self._store.name, self.stage.name, len(emails), now - asked_at))
@@ -245,49 +242,28 @@ class Runner:
         # A claim may come back after the stop, or a pause: none of it begins.
         if self._paused:
             self._give_back("paused")
-        while self._ahead and len(self._tasks) < self._pipeline.concurrency and not self._halt.is_set():
-            if (away := self._away()) and (self._tasks or not self._admitted(1)):
+        if self._halt.is_set():
+            return
+        claims: list[tuple[Email, float]] = []
+        away = self._away()
+        while self._ahead and len(self._tasks) + len(claims) < self._pipeline.concurrency:
+            if away and (self._tasks or claims or not self._admitted(1)):
                 self._give_back(f"the {away} is away")
-                return
+                break
             email, claimed_at = self._ahead.popleft()
-            if email.lease is not None and not email.lease.holds():
+            if email.lease is None or email.lease.holds():
+                claims.append((email, claimed_at))
+            else:
                 self._hand_in(email, Release("the lease ran out before it began"), claimed_at)
-                continue
-            name = f"{self._store.name}/{self.stage.name}/{email.id}"
-            work = asyncio.create_task(self._handle(email), name=name)
-            self._tasks[email.id, email.claim_token] = work
-            # A callback, not code in the task: a task that is cancelled before its first step runs none of its code.
-            work.add_done_callback(partial(self._ended, email, claimed_at))
+        self._tasks.begin(claims)
 
-    def _ended(self, email: Email, claimed_at: float, work: asyncio.Task[Outcome]) -> None:
-        del self._tasks[email.id, email.claim_token]
-        self._headway.ended()
-        # Only `abort` and a lost lease cancel; a handler that had gone too far to be undone answers instead.
-        outcome = Release("interrupted") if work.cancelled() else work.result()
-        self._hand_in(email, outcome, claimed_at)
+    def _ended(self, works: Sequence[Work]) -> None:
+        self._headway.ended(len(works))
+        for work in works:
+            self._hand_in(work.email, work.outcome, work.claimed_at)
         self._begin()
-        if self._look and self._room() > 0:  # else the loop would find nothing to do, once for each email
+        if self._look and self._room() > 0:  # else the loop would find nothing to do, once for each group
             self._news.set()
-
-    async def _handle(self, email: Email) -> Outcome:
-        if email.crashes:
-            async with self._solitude.alone():
-                return await self._handle_marked(email)
-        await self._solitude.join()
-        try:
-            return await self._handle_marked(email)
-        finally:
-            self._solitude.leave()
-
-    async def _handle_marked(self, email: Email) -> Outcome:
-        key = Key(self._store.name, email.id, email.version)
-        await self._group_marks.begin(key)
-        try:
-            return await self._pipeline.handle(email)
-        except Exception as error:  # a bug must cost one email one try, not the others their service
-            return self._bug(email, error)
-        finally:
-            self._group_marks.end(key)
 
     def _bug(self, email: Email, error: Exception) -> Outcome:
         text = f"internal error: {type(error).__name__}"
@@ -308,11 +284,6 @@ class Runner:
         while self._ahead:
             email, claimed_at = self._ahead.popleft()
             self._hand_in(email, Release(reason), claimed_at)
-
-    def _lost(self, claim: tuple[str, str]) -> None:
-        task = self._tasks.get(claim)
-        if task is not None:
-            task.cancel()
 
     def _recorded(self, email: Email, to: Status | None) -> None:
         self._unrecorded -= 1

@@ -29,13 +29,19 @@ class Solitude:
         self._changed = asyncio.Event()
 
     async def join(self) -> None:
-        """Be there with whoever else is; `leave` must follow. A pair of calls, since every email passes here."""
-        while self._alone or self._insisting:
+        """Be there with whoever else is; `leave` must follow."""
+        while not self.join_now():
             await self._changed.wait()
+
+    def join_now(self) -> bool:
+        """The same where nobody has to be waited for; else False. A call of its own, since every email passes here."""
+        if self._alone or self._insisting:
+            return False
         self._inside += 1
+        return True
 
     def leave(self) -> None:
-        """After `join`."""
+        """After `join`, or `join_now`."""
         self._inside -= 1
         if not self._inside:
             self._tell()

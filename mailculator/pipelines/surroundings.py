@@ -3,7 +3,7 @@ it takes mail."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from mailculator.events import BreakerChanged, Event, RateChanged, SmtpAttempted
 from mailculator.facts import Away, Said
@@ -15,6 +15,8 @@ class Surroundings:
     Arguments:
         epoch: the time of day, in seconds.
     """
+
+    heeds: Collection[type[Event]] = (SmtpAttempted, BreakerChanged, RateChanged)
 
     def __init__(self, epoch: Callable[[], float]) -> None:
         self._epoch = epoch

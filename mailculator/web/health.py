@@ -8,7 +8,7 @@ The answers are open to all who reach the port: they hold no ids, no addresses a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,6 +71,8 @@ class Health:
         warnings: names of settings that are allowed but unsafe, shown as long as the process lives.
         clock: monotonic seconds.
     """
+
+    heeds: Collection[type[Event]] = (BreakerChanged, StoreCalled, PipelineFailed, StoreNoticed, Lifetime)
 
     def __init__(
         self,

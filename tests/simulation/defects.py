@@ -83,10 +83,10 @@ def lost_claims_insisted_on() -> Iterator[None]:
     lost: list[tuple[Recorder, Result]] = []
     write = Recorder._write
 
-    def listen(self: Recorder, result: Result, answer: Recorded) -> None:
+    def listen(self: Recorder, result: Result, answer: Recorded, *moment: Any) -> None:
         if answer is Recorded.LOST:
             lost.append((self, result))
-        tell(self, result, answer)
+        tell(self, result, answer, *moment)
 
     async def insist(self: Recorder, group: list[Result]) -> None:
         await write(self, group)
