@@ -1,7 +1,9 @@
 """Threads of one's own for file work: a share that hangs must not take those that resolve names for everybody.
 
 The standard library's executor wakes the loop through a pipe for each result, and mostly a thread for each job; that
-costs more than reading a payload does. Here results that come together are told together.
+costs more than reading a payload does. And threads that are awake together spend their time on handing the interpreter
+to one another. Here one thread does what has come together and tells the results together; another is woken only where
+jobs wait all the same, since a file is slow or hangs.
 """
 
 from __future__ import annotations
@@ -13,35 +15,65 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_Job = tuple[asyncio.Future[Any], Callable[[], Any]]
+PATIENCE = 0.005
+"""Seconds that a job waits for the threads that are awake before one more is woken. The price: where each file takes as
+long as that, `count` jobs at once are done half as fast as `count` threads could, which is still thousands a second."""
+
 _Result = tuple[asyncio.Future[Any], Any, BaseException | None]
+
+
+class _Job(NamedTuple):
+    future: asyncio.Future[Any]
+    function: Callable[[], Any]
+    put_at: float
+
+
+class _Worker:
+    """One thread.
+
+    Arguments:
+        gate: released to wake it.
+        since: when it was woken or began its job, whichever was later.
+        began: its CPU clock at that job's beginning; None between two jobs.
+        clock: of its CPU.
+    """
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        self.since = time.monotonic()
+        self.began: float | None = None
+        self.clock = 0
 
 
 class Threads:
     """Runs functions in up to `count` threads; what finds none free waits. Used by one event loop.
 
+    A job that hangs keeps its thread, and holds up the others for `patience` at the most; so do their results.
     The threads are daemons: what reads from a share that hangs must not keep the interpreter from ending.
 
     Arguments:
         name: begins the threads' names.
+        patience: seconds, see PATIENCE.
     """
 
-    def __init__(self, count: int, name: str) -> None:
+    def __init__(self, count: int, name: str, *, patience: float = PATIENCE) -> None:
         self._count = count
         self._name = name
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._threads: list[threading.Thread] = []
-        self._unfinished = 0
-        self._closed = False
+        self._patience = patience
+        self._jobs: deque[_Job] = deque()
         self._results: deque[_Result] = deque()
+        self._workers: list[_Worker] = []
+        self._asleep: list[_Worker] = []
+        self._unfinished = 0
+        self._put = False
+        self._looking = False
         self._told = False
-        self._at_work: dict[int, tuple[int, float]] = {}
+        self._closed = False
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` in a thread. A caller that is cancelled leaves the thread to end by itself.
@@ -53,45 +85,90 @@ class Threads:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._unfinished += 1
-        if len(self._threads) < min(self._unfinished, self._count):
-            self._start(loop)
-        self._jobs.put((future, partial(function, *args, **kwargs)))
+        self._jobs.append(_Job(future, partial(function, *args, **kwargs), time.monotonic()))
+        if not self._put:
+            self._put = True
+            loop.call_soon(self._begin, loop)  # once for all that this turn of the loop puts
         return await future
 
     def busiest(self) -> float:
         """Seconds of CPU that the busiest of the jobs under way has used. Asked from any thread."""
         used = [0.0]
-        for clock, began in list(self._at_work.values()):
-            with contextlib.suppress(OSError):  # the thread has ended meanwhile
-                used.append(time.clock_gettime(clock) - began)
+        for worker in self._workers.copy():
+            began = worker.began
+            if began is not None:
+                with contextlib.suppress(OSError):  # the thread has ended meanwhile
+                    used.append(time.clock_gettime(worker.clock) - began)
         return max(used)
 
     def close(self) -> None:
         """Begin nothing more; waits for nobody."""
         self._closed = True
-        for _ in self._threads:
-            self._jobs.put(None)
+        while self._asleep:
+            self._asleep.pop().gate.release()
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._put = False
+        limit = time.monotonic() - self._patience
+        if not any(worker.since > limit for worker in self._workers):  # whoever is awake hangs
+            self._wake_one(loop)
+        if not self._looking:
+            self._looking = True
+            loop.call_later(self._patience, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Now and then while there is anything to do: whether jobs wait, and results behind a job that is slow."""
+        self._hand_out()
+        try:
+            waited = time.monotonic() - self._jobs[0].put_at
+        except IndexError:
+            waited = 0.0
+        if waited > self._patience:
+            self._wake_one(loop)
+        self._looking = self._unfinished > 0 and not self._closed
+        if self._looking:
+            loop.call_later(self._patience, self._look, loop)
+
+    def _wake_one(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the one that has slept the shortest, or start one; where all are awake none is left."""
+        try:
+            worker = self._asleep.pop()
+        except IndexError:
+            if len(self._workers) < self._count and not self._closed:
+                self._start(loop)
+        else:
+            worker.since = time.monotonic()
+            worker.gate.release()
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        name = f"{self._name}_{len(self._threads)}"
-        thread = threading.Thread(target=self._work, args=(loop,), name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        worker = _Worker()
+        name = f"{self._name}_{len(self._workers)}"
+        self._workers.append(worker)
+        threading.Thread(target=self._work, args=(worker, loop), name=name, daemon=True).start()
 
-    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _work(self, worker: _Worker, loop: asyncio.AbstractEventLoop) -> None:
         """One thread's life."""
-        thread = threading.get_ident()
-        clock = time.pthread_getcpuclockid(thread)
-        while (job := self._jobs.get()) is not None and not self._closed:
-            self._at_work[thread] = (clock, time.thread_time())
-            self._results.append(self._call(*job))
-            del self._at_work[thread]
+        worker.clock = time.pthread_getcpuclockid(threading.get_ident())
+        while not self._closed:
+            try:
+                job = self._jobs.popleft()
+            except IndexError:
+                self._tell(loop)
+                self._sleep(worker)
+                continue
+            worker.since, worker.began = time.monotonic(), time.thread_time()
+            self._results.append(self._call(job.future, job.function))
+            worker.began = None
             del job  # a thread that waits keeps no message in memory
-            # In this order: whoever finds it set put its result where the loop, which clears it first, still looks.
-            if not self._told:
-                self._told = True
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                    loop.call_soon_threadsafe(self._tell)
+        self._tell(loop)
+
+    def _sleep(self, worker: _Worker) -> None:
+        worker.since = 0.0
+        self._asleep.append(worker)
+        if self._jobs or self._closed:  # since it looked: by whoever took it to be awake still
+            with contextlib.suppress(IndexError):
+                self._asleep.pop().gate.release()
+        worker.gate.acquire()
 
     def _call(self, future: asyncio.Future[Any], function: Callable[[], Any]) -> _Result:
         try:
@@ -99,9 +176,19 @@ class Threads:
         except BaseException as error:  # the caller's, whatever it is
             return future, None, error
 
-    def _tell(self) -> None:
-        """On the loop: hand out all results there are."""
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        # In this order: whoever finds it set put its result where the loop, which clears it first, still looks.
+        if self._results and not self._told:
+            self._told = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._hear)
+
+    def _hear(self) -> None:
         self._told = False
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """On the loop: all results there are."""
         while self._results:
             future, value, error = self._results.popleft()
             self._unfinished -= 1
