@@ -72,7 +72,9 @@ class Service:
         self._stopping = asyncio.Event()
         self._died = False
         self._refusal: ConfigError | None = None
-        self._equipment = Equipment(settings, observer=self._observer, clock=self._clock, rng=self._rng)
+        self._equipment = Equipment(
+            settings, observer=self._observer, clock=self._clock, rng=self._rng, on_death=self._mourn
+        )
         self._metrics.watch_rate(lambda: self._equipment.rate.limit)
         self._guard = _guard(settings, self._stores, self._observer, self._clock)
         self._watch = Watch(
@@ -99,7 +101,7 @@ class Service:
         self._tell("reloaded")
 
     async def run(self) -> int:
-        """Until `stop`. Returns the exit code: 0, or 1 when a pipeline's loop had died.
+        """Until `stop`. Returns the exit code: 0, or 1 when a pipeline's loop, or the journal's thread, had died.
 
         Errors: ConfigError when the health port is taken, or the page's where one was chosen, when the journal's
         directory cannot be used, or when a store's schema refuses this version.

@@ -22,6 +22,7 @@ from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.callback import Callback
+from mailculator.pipelines.death import death
 from mailculator.pipelines.inquest import Inquest
 from mailculator.pipelines.intake import Intake
 from mailculator.pipelines.sender import Sender
@@ -49,17 +50,27 @@ class Equipment:
     """Built once, before any store is opened.
 
     Arguments:
+        on_death: called when the journal's thread ended though nobody had stopped it: a bug, already reported.
         marks: the journal of this process.
         solitude: see pipelines.solitude.
         rate: of the sender.
     """
 
-    def __init__(self, settings: Settings, *, observer: Observer, clock: Clock, rng: random.Random) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        observer: Observer,
+        clock: Clock,
+        rng: random.Random,
+        on_death: Callable[[], None] = lambda: None,
+    ) -> None:
         self._settings = settings
         self._timing = timing = settings.timing
         self._observer = observer
         self._clock = clock
         self._rng = rng
+        self._on_death = on_death
         self._relay = SmtpRelay(relay_settings(settings), timing, reread=_reread("SMTP_PASS"))
         self._webhook = WebhookClient(callback_settings(settings))
         self._format = CurrentFormat(callback_format(settings), _reread("MAILCULATOR_CALLBACK_SECRET"))
@@ -74,6 +85,7 @@ class Equipment:
             patience=timing.journal_patience,
             retry_every=timing.probe_every,
             on_change=self._journalled,
+            on_death=self._bereft,
             clock=clock,
         )
         self._journals = Journals(settings.journal_dir)
@@ -201,6 +213,11 @@ class Equipment:
             self._breakers["journal"].succeeded()
         else:
             self._breakers["journal"].failed(trouble)
+
+    def _bereft(self, error: BaseException) -> None:
+        """The journal will never be written again: as bad as a pipeline that has died, and for every store."""
+        self._observer(death("", "journal", error))
+        self._on_death()
 
     def _paced(self, per_second: float, reason: str) -> None:
         self._observer(RateChanged(per_second, reason))

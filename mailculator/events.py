@@ -172,7 +172,12 @@ class PauseChanged:
 
 @value
 class PipelineFailed:
-    """A handler raised what it should not have, or a loop died. `fatal` = the process will end."""
+    """A handler raised what it should not have, or a loop died.
+
+    Arguments:
+        store: "" where it is none's but the whole process's: the journal.
+        fatal: the process will end.
+    """
 
     store: str
     pipeline: str

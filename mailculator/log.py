@@ -288,7 +288,8 @@ class LogObserver:
 
     def _bug(self, event: PipelineFailed) -> None:
         level, name = (logging.CRITICAL, "pipeline.died") if event.fatal else (logging.ERROR, "pipeline.failed")
-        fields: dict[str, Any] = {"store": event.store, "pipeline": event.pipeline, "error": event.error}
+        fields: dict[str, Any] = {"store": event.store} if event.store else {}
+        fields |= {"pipeline": event.pipeline, "error": event.error}
         fields |= {"email_id": event.email_id} if event.email_id else {}
         fields |= {"traceback": event.traceback} if event.traceback else {}
         self._out.log(level, name, **fields)

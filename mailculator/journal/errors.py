@@ -22,7 +22,7 @@ class JournalBroken(MailculatorError):
         super().__init__(f"the journal in {directory} {reason}")
 
 
-def words(error: Exception) -> str:
+def words(error: BaseException) -> str:
     """What the system says of an error, without the path (it is known, and may be long)."""
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)

@@ -40,6 +40,8 @@ class Scribe:
     Arguments:
         on_written: told each group once all of it was written, or what it failed with; on the loop.
         on_started: told of each segment that was asked for, or why there is none; on the loop.
+        on_died: told what the thread died of though nobody had foreseen it, with all that it will never write; on the
+            loop. Nothing is to be put or asked for after that.
         now, pause: monotonic seconds, and to let some of them pass; for tests.
 
     To be made in the loop that it is to serve.
@@ -51,17 +53,20 @@ class Scribe:
         *,
         on_written: Callable[[Sequence[Waiter], Exception | None], None],
         on_started: Callable[[Exception | None], None],
+        on_died: Callable[[Sequence[Waiter], BaseException], None],
         now: Callable[[], float] = time.monotonic,
         pause: Callable[[float], object] = _NEVER.wait,
     ) -> None:
         self._segments = segments
         self._on_written = on_written
         self._on_started = on_started
+        self._on_died = on_died
         self._now = now
         self._let_pass = pause
         self._loop = asyncio.get_running_loop()
         self._news = threading.Condition()
         self._gathered: list[Waiter] = []
+        self._in_hand: list[Waiter] = []
         self._start_asked = False
         self._ending = False
         self._ended = asyncio.Event()
@@ -82,19 +87,30 @@ class Scribe:
             self._news.notify()
 
     async def end(self) -> None:
-        """Write what was put before, then close the segment. Safe to call twice."""
+        """Write what was put before, then close the segment. Safe to call twice, and after the thread has died."""
         with self._news:
             self._ending = True
             self._news.notify()
         await self._ended.wait()
 
     def _work(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # whatever it is, else all would wait for a thread that is gone
+            self._tell(self._lay_down, error)
+        self._tell(self._ended.set)
+
+    def _serve(self) -> None:
         while self._await_work():
             began = self._now()
             self._turn()
             self._let_pass(max(0.0, min(self._now() - began, GATHER_LIMIT)))
         self._segments.close()
-        self._tell(self._ended.set)
+
+    def _lay_down(self, error: BaseException) -> None:
+        """On the loop: whatever was put until now is among what is handed back."""
+        left, self._in_hand, self._gathered = [*self._in_hand, *self._gathered], [], []
+        self._on_died(left, error)
 
     def _await_work(self) -> bool:
         with self._news:
@@ -103,7 +119,8 @@ class Scribe:
 
     def _turn(self) -> None:
         with self._news:
-            group, self._gathered = self._gathered, []
+            group = self._in_hand = self._gathered
+            self._gathered = []
             start, self._start_asked = self._start_asked, False
         if start:
             self._start()
@@ -126,6 +143,7 @@ class Scribe:
         except Exception as error:  # a bug as well: whoever waits has to be told
             failure = error
         self._tell(self._on_written, group, failure)
+        self._in_hand = []
 
     def _tell(self, listener: Callable[..., None], *facts: object) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more

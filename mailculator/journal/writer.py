@@ -36,7 +36,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _ignore(_trouble: str | None) -> None:
+def _ignore(_news: object) -> None:
     pass
 
 
@@ -55,6 +55,7 @@ class Journal:
         patience: seconds that a mark waits for a disk which does not answer; that is trouble until it does.
         retry_every: seconds between two tries to open a new segment, after a failure.
         on_change: told `trouble` when it breaks and when it is well again, on the loop.
+        on_death: told what the writing thread died of: a bug, after which this process can mark nothing any more.
 
     Errors: of every mark: JournalBroken when it could not be made; then it may or may not be on the disk.
     """
@@ -70,6 +71,7 @@ class Journal:
         retry_every: float = RETRY_EVERY,
         patience: float = PATIENCE,
         on_change: Callable[[str | None], None] = _ignore,
+        on_death: Callable[[BaseException], None] = _ignore,
         disk: Disk | None = None,
         clock: Clock | None = None,
         wall: Callable[[], datetime] = utc_now,
@@ -83,6 +85,7 @@ class Journal:
         self._patience = patience
         self._stalled = False
         self._on_change = on_change
+        self._on_death = on_death
         self._clock = clock or SystemClock()
         self._wall = wall
         self._segments = Segments(
@@ -99,7 +102,7 @@ class Journal:
         )
         self._scribe: Scribe | None = None
         self._since: datetime | None = None
-        self._started: asyncio.Future[Exception | None] | None = None
+        self._started: asyncio.Future[BaseException | None] | None = None
         self._mender: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._trimmer: ThreadPoolExecutor | None = None
@@ -111,7 +114,9 @@ class Journal:
 
         Errors: JournalBroken where the directory cannot be made or written to.
         """
-        self._scribe = Scribe(self._segments, on_written=self._settle, on_started=self._has_started)
+        self._scribe = Scribe(
+            self._segments, on_written=self._settle, on_started=self._has_started, on_died=self._has_died
+        )
         self._trimmer = ThreadPoolExecutor(1, thread_name_prefix="journal-trim")
         failure = await self._start_segment(self._scribe)
         if isinstance(failure, OSError) and failure.errno in _PASSING:
@@ -218,6 +223,22 @@ class Journal:
         breaks = failure is not None and self.trouble is None
         if failure is not None and breaks:
             self._blame(failure)
+        self._answer(group, failure)
+        if breaks and self._scribe is not None:
+            self._mend_soon(self._scribe)
+
+    def _has_died(self, left: Sequence[Waiter], failure: BaseException) -> None:
+        """The thread is gone: nobody waits for it any more, and no new segment mends that."""
+        if self._mender is not None:
+            self._mender.cancel()
+        if not self._closing.is_set():
+            self._blame(failure)
+            self._on_change(self.trouble)
+        self._answer(left, failure)
+        self._has_started(failure)
+        self._on_death(failure)
+
+    def _answer(self, group: Sequence[Waiter], failure: BaseException | None) -> None:
         for waiter in group:
             if waiter.future is None or waiter.future.done():  # nobody waits, or no longer
                 continue
@@ -225,10 +246,8 @@ class Journal:
                 waiter.future.set_result(None)
             else:
                 waiter.future.set_exception(self._broken(failure))
-        if breaks and self._scribe is not None:
-            self._mend_soon(self._scribe)
 
-    def _blame(self, failure: Exception) -> None:
+    def _blame(self, failure: BaseException) -> None:
         self._since = self._wall()
         self.trouble = self._describe(failure)
 
@@ -238,32 +257,32 @@ class Journal:
             self._mender = asyncio.create_task(self._mend(scribe), name="journal-mender")
         self._on_change(self.trouble)
 
-    def _broken(self, failure: Exception) -> JournalBroken:
+    def _broken(self, failure: BaseException) -> JournalBroken:
         # What gathered while the segment broke failed for the same reason, whatever it met itself.
         reason = self.trouble if self._since is not None and self.trouble else self._describe(failure)
         error = JournalBroken(self._directory, reason)
         error.__cause__ = failure
         return error
 
-    def _describe(self, failure: Exception) -> str:
+    def _describe(self, failure: BaseException) -> str:
         return f"cannot be written since {self._since or self._wall():%Y-%m-%dT%H:%M:%SZ}: {words(failure)}"
 
     async def _mend(self, scribe: Scribe) -> None:
         while self.trouble is not None and not await self._clock.wait(self._closing, self._retry_every):
             await self._start_segment(scribe)
 
-    async def _start_segment(self, scribe: Scribe) -> Exception | None:
+    async def _start_segment(self, scribe: Scribe) -> BaseException | None:
         self._started = asyncio.get_running_loop().create_future()
         scribe.start_segment()
         return await self._started
 
-    def _has_started(self, failure: Exception | None) -> None:
+    def _has_started(self, failure: BaseException | None) -> None:
         if self._started is not None and not self._started.done():
             self._started.set_result(failure)
         if not self._closing.is_set():
             self._note(failure)
 
-    def _note(self, failure: Exception | None) -> None:
+    def _note(self, failure: BaseException | None) -> None:
         if failure is None:
             mended = self._since is not None
             self.trouble = self._since = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +11,13 @@ from functools import partial
 from typing import Any
 
 from mailculator.clock import Clock
-from mailculator.events import Observer, PipelineFailed, fan_out
+from mailculator.events import Observer, fan_out
 from mailculator.facts import Facts
 from mailculator.journal.base import Marks
 from mailculator.model import Status, StatusCount
 from mailculator.notes import HELD
 from mailculator.pipelines.base import Pipeline
+from mailculator.pipelines.death import death
 from mailculator.pipelines.housekeeping import Housekeeper
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.minutes import MINUTE, Learned, MinuteKeeper, Sources, Tally
@@ -222,15 +222,5 @@ class Crew:
             self._died(name, error)
 
     def _died(self, name: str, error: Exception) -> None:
-        trace = "".join(traceback.format_exception(error))
-        cause = _cause(error)
-        text = f"{type(cause).__name__}: {cause}"
-        self._observer(PipelineFailed(self._store.name, name, text, fatal=True, traceback=trace))
+        self._observer(death(self._store.name, name, error))
         self._on_death()
-
-
-def _cause(error: Exception) -> Exception:
-    """What a task group wraps: a loop mostly dies of one thing, and that is what the log should say."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error

@@ -164,8 +164,9 @@ class Health:
             if age > self._limits.stuck:
                 check |= {"status": "fail", "detail": "stuck"}
             checks[f"pipeline:{store}/{pipeline}"] = check
-        for store, pipeline in sorted(self._died):
-            checks[f"pipeline:{store}/{pipeline}"] = {"status": "fail", "detail": "died"}
+        for died in sorted(self._died):
+            # What is no store's has its own name alone.
+            checks["pipeline:" + "/".join(filter(None, died))] = {"status": "fail", "detail": "died"}
         return checks
 
     def _store_checks(self) -> dict[str, dict[str, Any]]:

@@ -193,32 +193,59 @@ async def test_a_database_without_the_schema(
     assert "mailculator schema apply" in service.errors
 
 
+class Fragile:
+    """What breaks in a service, and when: once the file is there.
+
+    Arguments:
+        path: PYTHONPATH of that service.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.loop, self.journal = directory / "break-loop", directory / "break-journal"
+        hook = directory / "hook"
+        hook.mkdir()
+        hooked = _HOOK.format(loop=str(self.loop), journal=str(self.journal))
+        (hook / "sitecustomize.py").write_text(hooked)
+        self.path = os.pathsep.join([str(hook), str(ROOT)])
+
+
 _HOOK = """
 import pathlib
+from mailculator.journal.scribe import Scribe
 from mailculator.stores.sqlite import SqliteStore
 
 claim = SqliteStore.claim
 
 async def broken(self, stage, limit, **options):
-    if stage.name == "intake" and pathlib.Path({marker!r}).exists():
+    if stage.name == "intake" and pathlib.Path({loop!r}).exists():
         raise RuntimeError("a bug in the loop")
     return await claim(self, stage, limit, **options)
 
 SqliteStore.claim = broken
+
+turn = Scribe._turn
+
+def dying(self):
+    if pathlib.Path({journal!r}).exists():
+        raise RuntimeError("a bug in the thread")
+    turn(self)
+
+Scribe._turn = dying
 """
 
 
-async def test_the_death_of_a_loop_drains_the_process_and_ends_it_with_1(embedded: Scene, tmp_path: Path) -> None:
-    marker, hook = tmp_path / "break-now", tmp_path / "hook"
-    hook.mkdir()
-    (hook / "sitecustomize.py").write_text(_HOOK.format(marker=str(marker)))
+@pytest.fixture
+def fragile(tmp_path: Path) -> Fragile:
+    return Fragile(tmp_path)
+
+
+async def test_the_death_of_a_loop_drains_the_process_and_ends_it_with_1(embedded: Scene, fragile: Fragile) -> None:
     async with Gate(embedded.relay, "DATA") as gate:
-        path = os.pathsep.join([str(hook), str(ROOT)])
-        variables = settings(embedded, SMTP_PORT=gate.port, MAILCULATOR_SHUTDOWN_GRACE=60, PYTHONPATH=path)
+        variables = settings(embedded, SMTP_PORT=gate.port, MAILCULATOR_SHUTDOWN_GRACE=60, PYTHONPATH=fragile.path)
         async with ServiceProcess(variables) as service, aiohttp.ClientSession() as session:
             await embedded.put(CONNECTIONS)
             await gate.keeps(CONNECTIONS)
-            marker.touch()
+            fragile.loop.touch()
             (line,) = await service.expect("pipeline.died")
             assert (line["store"], line["pipeline"]) == ("sqlite", "intake")
             assert line["error"] == "RuntimeError: a bug in the loop"
@@ -227,6 +254,29 @@ async def test_the_death_of_a_loop_drains_the_process_and_ends_it_with_1(embedde
             gate.open()
             assert await service.wait() == 1
     assert (await embedded.counts())[Status.SENT] == CONNECTIONS
+    assert len(embedded.relay.accepted) == CONNECTIONS
+
+
+async def test_the_death_of_the_journals_thread_ends_the_process_with_1_and_lets_nothing_leave(
+    embedded: Scene, fragile: Fragile
+) -> None:
+    variables = settings(embedded, MAILCULATOR_SHUTDOWN_GRACE=60, PYTHONPATH=fragile.path)
+    gate = Gate(embedded.relay, "DATA")
+    async with gate, ServiceProcess(variables | {"SMTP_PORT": gate.port}) as service:
+        await embedded.put(CONNECTIONS)
+        await gate.keeps(CONNECTIONS)
+        fragile.journal.touch()
+        gate.open()
+        (line,) = await service.expect("pipeline.died")
+        assert "store" not in line
+        assert (line["pipeline"], line["error"]) == ("journal", "RuntimeError: a bug in the thread")
+        assert await service.wait() == 1
+    assert embedded.relay.accepted == []
+    assert (await embedded.counts()) == {Status.READY: CONNECTIONS}
+    fragile.journal.unlink()
+    async with ServiceProcess(variables) as service:
+        await embedded.finished(60.0)
+        assert await service.stop() == 0
     assert len(embedded.relay.accepted) == CONNECTIONS
 
 

@@ -23,6 +23,7 @@ class VirtualScribe(Scribe):
         *,
         on_written: Callable[[Sequence[Waiter], Exception | None], None],
         on_started: Callable[[Exception | None], None],
+        on_died: Callable[[Sequence[Waiter], BaseException], None],  # a bug ends the simulation by itself
         pause: Callable[[], float],
     ) -> None:
         self._segments = segments

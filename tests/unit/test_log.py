@@ -150,6 +150,7 @@ def test_what_somebody_may_have_to_act_on_is_a_warning(outcome: str, level: str)
         (RateChanged(0.0, ""), "smtp.full_speed", "info"),
         (PipelineFailed("s", "sender", "ValueError: x", "id"), "pipeline.failed", "error"),
         (PipelineFailed("s", "sender", "loop died", fatal=True), "pipeline.died", "critical"),
+        (PipelineFailed("", "journal", "thread died", fatal=True), "pipeline.died", "critical"),
         (Lifetime("started", (("port", 8080),)), "service.started", "info"),
         (Lifetime("warning", (("detail", "unsafe"),)), "service.warning", "warning"),
     ],

@@ -27,11 +27,12 @@ def key(name: object) -> Key:
 
 @dataclass
 class Bench:
-    """The journal, what it told of its trouble, and what it leaves behind."""
+    """The journal, what it told of its trouble and its death, and what it leaves behind."""
 
     disk: FakeDisk = field(default_factory=lambda: FakeDisk(ROOT))
     clock: FakeClock = field(default_factory=FakeClock)
     told: list[str | None] = field(default_factory=list)
+    deaths: list[BaseException] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     segment_bytes: int = 1 << 20
     patience: float = 60.0
@@ -44,6 +45,7 @@ class Bench:
             patience=self.patience,
             retry_every=RETRY,
             on_change=self._note,
+            on_death=self.deaths.append,
             disk=self.disk,
             clock=self.clock,
             wall=lambda: NOON,

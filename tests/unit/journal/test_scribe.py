@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 
@@ -19,12 +19,14 @@ class Desk:
         self.written: list[bytes] = []
         self.pauses: list[float] = []
         self.meanwhile: list[Waiter] = []
+        self.deaths: list[tuple[Sequence[Waiter], BaseException]] = []
         self._seconds = seconds
         self._now = 100.0
         self.scribe = Scribe(
             cast(Segments, self),
             on_written=self._answer,
             on_started=lambda failure: None,
+            on_died=lambda *news: self.deaths.append(news),
             now=lambda: self._now,
             pause=self._pause,
         )
@@ -74,3 +76,23 @@ async def test_marks_gather_for_as_long_as_the_write_took_and_no_longer_than_tha
     desk = Desk(seconds)
     await written(desk, mark(b"first"))
     assert desk.pauses == [gather]
+
+
+async def test_what_dies_between_two_writes_hands_back_what_it_will_not_write() -> None:
+    """As time.sleep once did, where somebody faked the machine's time."""
+    desk = Desk(1 / 512)
+    desk.meanwhile = [mark(b"second"), mark(b"third")]
+    later, error = desk.meanwhile.copy(), OSError("Invalid argument")
+
+    def fail(seconds: float) -> NoReturn:
+        desk._pause(seconds)
+        raise error
+
+    desk.scribe._let_pass = fail
+    first = mark(b"first")
+    desk.scribe.put(first)
+    await desk.scribe.end()
+    assert first.future is not None
+    assert first.future.done()
+    assert desk.written == [b"first"]
+    assert desk.deaths == [(later, error)]

@@ -71,6 +71,8 @@ def test_a_loop_that_died_fails_for_good() -> None:
     process.health(PipelineFailed("mysql", "sender", "boom", fatal=True))
     assert process.health.health().status == 503
     assert process.check("pipeline:mysql/sender") == {"status": "fail", "detail": "died"}
+    process.health(PipelineFailed("", "journal", "boom", fatal=True))
+    assert process.check("pipeline:journal") == {"status": "fail", "detail": "died"}
 
 
 @pytest.mark.parametrize("op", ["claim", "record"])
