@@ -154,7 +154,8 @@ class _Watcher:
             self._view = view
             if self._paid and view.error is None:
                 survey = await self.store.survey()
-                self._ended = Ended({one: survey.swept.get(one, 0) for one in TERMINAL}, survey.swept_until)
+                if survey.swept_until is not None:
+                    self._ended = Ended({one: survey.swept.get(one, 0) for one in TERMINAL}, survey.swept_until)
         except StoreError as error:
             self._view = View(self.store.name, datetime.now(UTC), error=str(error))
         finally:
