@@ -16,6 +16,7 @@ from mailculator.web.admin import emails, looks, search
 from tests.support.admin_page import Stage, opened
 from tests.support.clock import FakeClock
 from tests.support.dynamodb_bench import OUTCOMES, Bench, Opened
+from tests.support.dynamodb_records import status_record
 from tests.support.older_dynamodb import OlderProducer
 
 pytestmark = [pytest.mark.dynamodb, pytest.mark.timeout(300)]
@@ -153,6 +154,24 @@ async def test_a_list_of_an_active_status_is_read_page_by_page_by_key(stage: Sta
     assert await listed(stage, "status=READY&limit=5") == ids
     assert await listed(stage, "parked=1") == ids[3:4]
     assert await listed(stage, "status=SENT") == []
+
+
+async def test_new_mail_that_nobody_has_taken_up_is_counted_and_listed(
+    stage: Stage, queue: Opened, bench: Bench, clock: FakeClock
+) -> None:
+    # An older consumer, or who would keep those records, leaves one behind of what has gone on.
+    [gone] = await ready(queue, 1)
+    await bench.records.put(status_record(gone, "ACCEPTED"))
+    ids = await enqueued(queue, 2)
+    producer = OlderProducer(bench.records)
+    for _ in range(3):
+        ids.append(str(uuid.uuid4()))
+        await producer.put(ids[-1], "/payload.json")
+    assert await listed(stage, "status=ACCEPTED&limit=2") == sorted(ids)
+    assert await listed(stage, "status=READY") == [gone]
+    await bench.records.remove([(gone, "ACCEPTED")])
+    statuses = {one["status"]: one for one in (await shown(stage, clock))["statuses"]}
+    assert statuses["ACCEPTED"]["count"] == 5
 
 
 async def test_mail_that_the_relay_may_have_is_found(stage: Stage, queue: Opened) -> None:

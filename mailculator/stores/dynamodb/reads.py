@@ -25,7 +25,7 @@ ACCEPTED = str(Status.ACCEPTED)
 SWEEP_PAGE = 500
 """Records in a page of a pass: a megabyte at once would hold up the loop while it is parsed."""
 INBOX_COUNTED = 10_000
-"""Of the inbox, so many are counted at the most: beyond that it is a past, and no backlog."""
+"""Of the inbox, so many are counted, or read for a page, at the most: beyond that it is a past, and no backlog."""
 INBOX_ASKED = 25
 """Of the inbox, so many are asked when they came: the oldest of 25 is rarely much younger than the oldest of all."""
 
@@ -123,21 +123,34 @@ class _Tally:
         return StatusCount(self.all, self.parked, age)
 
 
+async def _inbox_ids(
+    session: Session, op: str, *, after: str | None = None, limit: int | None = None
+) -> AsyncIterator[list[str]]:
+    """Ids in the inbox, in their order and page by page; no more than about INBOX_COUNTED.
+
+    Arguments:
+        after: only those behind this id.
+        limit: of one page.
+    """
+    start: Item | None = None if after is None else {layout.STATUS: ACCEPTED, layout.ID: after}
+    where = Where("{Status} = :accepted", {"accepted": ACCEPTED})
+    seen = 0
+    while seen < INBOX_COUNTED:
+        page = await session.table.query(op, where, index=layout.STATUS_INDEX, limit=limit, after=start)
+        if page.items:
+            yield [item[layout.ID] for item in page.items]
+        seen += len(page.items)
+        start = page.after
+        if start is None:
+            return
+
+
 async def _inbox(session: Session) -> StatusCount:
     """New emails that wait to be taken up. What was taken up a moment ago may be counted twice.
 
     Their records there tell no time, so some of the emails' own are asked, in the order of their ids, which is none.
     """
-    ids: list[str] = []
-    after = None
-    while len(ids) < INBOX_COUNTED:
-        page = await session.table.query(
-            COUNT, Where("{Status} = :accepted", {"accepted": ACCEPTED}), index=layout.STATUS_INDEX, after=after
-        )
-        ids += [item[layout.ID] for item in page.items]
-        after = page.after
-        if after is None:
-            break
+    ids = [email_id async for part in _inbox_ids(session, COUNT) for email_id in part]
     asked = [layout.meta_key(email_id) for email_id in ids[:INBOX_ASKED]]
     found = await session.table.get_many(COUNT, asked, consistent=False)
     return StatusCount(len(ids), oldest_age=max((_waited(item, session.now()) for item in found), default=0.0))
@@ -207,6 +220,12 @@ class Sought:
             return bool(self.parked or self.domain)
         return self.status not in TERMINAL
 
+    @property
+    def new(self) -> bool:
+        """Whether emails that nobody has taken up yet may be among them: those have no domain, and nobody has parked
+        them."""
+        return self.status is Status.ACCEPTED and not self.parked and self.domain is None
+
     def keys(self) -> list[str]:
         """Where in the work index they stand."""
         keys = layout.parked_keys() if self.parked is not False else []
@@ -225,10 +244,14 @@ class Sought:
         return row if fits and self.parked in (None, row.parked) else None
 
 
-async def page(session: Session, sought: Sought, limit: int) -> list[Row]:
-    """Emails in the order of their ids. Active ones by the work index, others by a pass over the table."""
+async def page(session: Session, sought: Sought, limit: int, *, inbox: bool) -> list[Row]:
+    """Emails in the order of their ids. Active ones by the indexes, others by a pass over the table.
+
+    Arguments:
+        inbox: as of `counts`.
+    """
     if sought.active:
-        return await _active_page(session, sought, limit)
+        return await _active_page(session, sought, limit, inbox=inbox and sought.new)
     rows: list[Row] = []
     only = None if sought.domain is None else Where("{Domain} = :domain", {"domain": sought.domain})
     async for item in all_records(session, PAGE, after=sought.after, only=only):
@@ -239,18 +262,30 @@ async def page(session: Session, sought: Sought, limit: int) -> list[Row]:
     return rows
 
 
-async def _active_page(session: Session, sought: Sought, limit: int) -> list[Row]:
+async def _active_page(session: Session, sought: Sought, limit: int, *, inbox: bool) -> list[Row]:
     """The index has no domains: the emails themselves are read, in the order of their ids, until there are enough."""
+    width = limit if sought.domain is None else BATCH_KEYS
+    rows: list[Row] = []
+    async for ids in _active_ids(session, sought, width, inbox=inbox):
+        items = await session.table.get_many(PAGE, [layout.meta_key(email_id) for email_id in ids])
+        rows += sorted((row for item in items if (row := sought.row(item)) is not None), key=lambda row: row.id)
+        if len(rows) >= limit:
+            break
+    return rows[:limit]
+
+
+async def _active_ids(session: Session, sought: Sought, width: int, *, inbox: bool) -> AsyncIterator[list[str]]:
+    """Ids of emails that may be of a page, in their order, about `width` at a time."""
     found = [one for part in sound(await each(sought.keys(), lambda key: entries(session, PAGE, key))) for one in part]
     ids = sorted(
         entry[layout.ID]
         for entry in found
         if sought.status in (None, entry.get(layout.STATE)) and entry[layout.ID] > (sought.after or "")
     )
-    width = limit if sought.domain is None else BATCH_KEYS
-    rows: list[Row] = []
-    while ids and len(rows) < limit:
-        items = await session.table.get_many(PAGE, [layout.meta_key(email_id) for email_id in ids[:width]])
-        rows += sorted((row for item in items if (row := sought.row(item)) is not None), key=lambda row: row.id)
-        ids = ids[width:]
-    return rows[:limit]
+    if inbox:
+        async for new in _inbox_ids(session, PAGE, after=sought.after, limit=width):
+            # One that was taken up a moment ago may stand in both.
+            yield sorted({*new, *(one for one in ids if one <= new[-1])})
+            ids = [one for one in ids if one > new[-1]]
+    for start in range(0, len(ids), width):
+        yield ids[start : start + width]

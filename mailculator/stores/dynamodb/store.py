@@ -230,7 +230,9 @@ class DynamodbStore:
         limit: int = 50,
     ) -> list[Row]:
         """See Store. Of a domain, without a status, only active emails."""
-        return await reads.page(self._session, reads.Sought(status, parked, domain, after), limit)
+        sought = reads.Sought(status, parked, domain, after)
+        inbox = sought.new and await self._inbox.is_feed()
+        return await reads.page(self._session, sought, limit, inbox=inbox)
 
     async def standing(self, ids: Sequence[str]) -> Mapping[str, Status]:
         """Where these emails stand; ids that are not here are left out. Errors: StoreError."""
