@@ -245,9 +245,9 @@ async def test_what_every_replica_asks_every_few_seconds_is_half_a_unit(bench: C
         # All that there can be, and with a lot to say.
         for pipeline in (WHOLE, *(stage.name for stage in STAGES)):
             await store.control.pause(pipeline, seconds=600.0, who="a" * 200, why="because " * 500)
-        assert len(await store.control.pauses()) == 5
-        assert spent(store)["operator", "read"] == 1.0
         before = spent(store)
+        assert len(await store.control.pauses()) == 5
+        assert spent(store)["operator", "read"] - before["operator", "read"] == 0.5
         await store.control.report(REPLICA, service="1.0.0", facts={"reply": "250 2.0.0 Ok: queued", "sent": 7})
         assert spent(store)["operator", "write"] - before["operator", "write"] == 2.0
     finally:

@@ -25,6 +25,7 @@ from tests.support.older_dynamodb import OlderProducer
 pytestmark = [pytest.mark.dynamodb, pytest.mark.timeout(300)]
 
 VERBS = ["park", "hasten", "cancel"]
+MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 WHO = {"who": "anna", "why": "wrong list"}
 
 
@@ -230,6 +231,35 @@ async def test_deeds_of_one_moment_stand_in_their_order(bench: Bench) -> None:
         for number in range(5):
             await opened.store.control.note(who="anna", what=str(number), why="quick")
         assert [deed.what for deed in await opened.store.control.audit()] == ["4", "3", "2", "1", "0"]
+
+
+@pytest.mark.parametrize(
+    "began", [datetime(2026, 3, 9, tzinfo=UTC), MARCH, MARCH - timedelta(seconds=0.5)], ids=["", "border", "before it"]
+)
+async def test_deeds_of_two_commands_stand_in_their_order_though_their_clocks_differ(
+    bench: Bench, began: datetime
+) -> None:
+    # A command has heard the service's time in whole seconds once or twice, and may be off by half of one.
+    for number, ahead in enumerate((0.4, -0.4, 0.0)):
+        opened = await bench.open()
+        with at(began + timedelta(seconds=ahead)):
+            if number == 1:
+                await opened.store.control.pause("sender", seconds=None, who="anna", why="quick")
+            else:
+                await opened.store.control.note(who="anna", what=str(number), why="quick")
+    with at(began - timedelta(seconds=0.4)):
+        assert [deed.what for deed in await opened.store.control.audit()] == ["2", "paused sender", "0"]
+
+
+async def test_a_deed_that_is_far_ahead_puts_off_no_other(bench: Bench) -> None:
+    opened = await bench.open()
+    today = datetime(2026, 3, 9, tzinfo=UTC)
+    for moment in (today + timedelta(days=7), today):
+        with at(moment):
+            # Each by a command of its own.
+            await (await bench.open()).store.control.note(who="anna", what=f"{moment:%d}", why="a clock was set")
+    with at(today + timedelta(days=8)):
+        assert [deed.at for deed in await opened.store.control.audit()] == [today + timedelta(days=7), today]
 
 
 async def test_a_pause_and_its_line_on_the_audit_list_are_written_together(bench: Bench) -> None:

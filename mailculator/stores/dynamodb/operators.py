@@ -38,6 +38,9 @@ PAUSE_BYTES = 500
 """Of the reason of a pause: all of them are read for half a unit as long as they come to no more than 4 KB together.
 The audit list has it in full."""
 AUDIT_BYTES = 4000
+AHEAD = timedelta(seconds=2)
+"""By how much another process's idea of the time may be ahead of ours, at the most: each is off by about half a second
+(see ServerClock)."""
 _NEWEST = "9999"
 """Behind every key of the audit list."""
 
@@ -66,7 +69,7 @@ class Operators:
             change = Change({**sets, "Until": milliseconds(at + seconds)})
         # Whatever pause of it stands there, or none.
         where = Where("attribute_not_exists({Pipeline}) OR {Pipeline} = :pipeline", {"pipeline": pipeline})
-        deed = self._deed(who, fleet.paused(pipeline, seconds), why)
+        deed = await self._deed(who, fleet.paused(pipeline, seconds), why)
         await self._session.table.transact(OP, Update(_pause_key(pipeline), change, where), [deed], before=None)
 
     async def resume(self, pipeline: str, *, who: str, why: str) -> bool:
@@ -77,7 +80,7 @@ class Operators:
         where = Where(
             "attribute_exists({Pipeline}) AND (attribute_not_exists({Until}) OR {Until} > :now)", {"now": now}
         )
-        deed = self._deed(who, fleet.resumed(pipeline), why)
+        deed = await self._deed(who, fleet.resumed(pipeline), why)
         try:
             await self._session.table.transact(OP, Update(_pause_key(pipeline), change, where), [deed], before=None)
         except Refused:
@@ -93,12 +96,11 @@ class Operators:
 
     async def note(self, *, who: str, what: str, why: str) -> None:
         """See Control."""
-        await self._session.table.put(OP, self._deed(who, what, why))
+        await self._session.table.put(OP, await self._deed(who, what, why))
 
     async def audit(self, *, after: str | None = None, limit: int = 50) -> list[Deed]:
         """See Control."""
-        # Another replica's idea of the time may be ahead, by less than a second.
-        month = newest = datetime.fromtimestamp(self._session.now(), UTC) + timedelta(seconds=1)
+        month = newest = self._now() + AHEAD
         before = _NEWEST
         if after and (told := _time_of(after)) is not None:
             month, before = min(told, newest), after
@@ -142,20 +144,33 @@ class Operators:
             if after is None:
                 return sorted((one for one in found if one.age < fleet.GONE_AFTER), key=lambda one: one.name)
 
-    def _deed(self, who: str, what: str, why: str) -> Put:
-        """A line of the audit list. What one replica notes stands in the order in which it noted it."""
-        now = datetime.fromtimestamp(self._session.now(), UTC)
-        self._noted = at = max(now, self._noted + timedelta(microseconds=1))
+    async def _deed(self, who: str, what: str, why: str) -> Put:
+        """A line of the audit list, behind all that stand there: commands follow each other within the time by which
+        their clocks differ."""
+        newest = await self._newest()
+        self._noted = at = max(self._now(), max(newest, self._noted) + timedelta(microseconds=1))
         item = {
             layout.ID: _month(at),
             # Several may note something at the same moment.
-            layout.STATUS: f"{at:%Y-%m-%dT%H:%M:%S.%f}#{uuid.uuid4().hex[:12]}",
+            layout.STATUS: f"{_key(at)}#{uuid.uuid4().hex[:12]}",
             layout.TTL: int((at + KEPT).timestamp()),
             "Who": clip(who, NAME_BYTES),
             "What": clip(what, AUDIT_BYTES),
             "Why": clip(why, AUDIT_BYTES),
         }
         return Put(item)
+
+    async def _newest(self) -> datetime:
+        """When the last line was noted; what claims to be from much later than now puts off no other."""
+        ahead = self._now() + AHEAD
+        for month in (ahead, self._now()):
+            page = await self._of_month(month, _key(ahead), 1)
+            if page.items and (told := _time_of(page.items[0][layout.STATUS])) is not None:
+                return told
+        return self._noted
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._session.now(), UTC)
 
 
 def _pause_key(pipeline: str) -> dict[str, str]:
@@ -164,6 +179,10 @@ def _pause_key(pipeline: str) -> dict[str, str]:
 
 def _month(at: datetime) -> str:
     return f"{AUDIT}#{at:%Y-%m}"
+
+
+def _key(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S.%f}"
 
 
 def _time_of(key: str) -> datetime | None:
