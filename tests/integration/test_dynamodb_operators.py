@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from mailculator.lifecycle import INTAKE, SENDER, Prepared, Retry
+from mailculator.lifecycle import INTAKE, SENDER, STAGE_BY_WAITING, Prepared, Retry, withdrawn
 from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Recorded, Steered
 from mailculator.stores.dynamodb import reads
@@ -19,7 +19,7 @@ from mailculator.stores.dynamodb.codec import Item
 from mailculator.stores.dynamodb.expression import Update
 from tests.contract.steps import new_id
 from tests.support.dynamodb_bench import OUTCOMES, Bench, Opened
-from tests.support.dynamodb_records import FAR, OWN, meta, now, status_record
+from tests.support.dynamodb_records import FAR, OWN, meta, now, stamp, status_record
 from tests.support.older_dynamodb import OlderProducer
 
 pytestmark = [pytest.mark.dynamodb, pytest.mark.timeout(300)]
@@ -140,6 +140,33 @@ async def test_a_producers_requeue_leaves_the_mark_and_ends_parking(bench: Bench
 
     (again,) = await opened.claim(SENDER)
     assert (again.id, again.version > email.version, again.cancelled) == (email_id, True, "wrong list")
+
+
+@pytest.mark.parametrize("status", [Status.READY, Status.ACCEPTED])
+async def test_what_was_cancelled_and_is_put_back_by_its_producer_is_sent(bench: Bench, status: Status) -> None:
+    opened = await bench.open()
+    email_id = await put_off(opened)
+    await mark(opened, "cancel", email_id)
+    (email,) = await opened.claim(SENDER)
+    ending = withdrawn(email)
+    assert ending is not None
+    await opened.record((email, ending))
+    # As an operator's requeue does it, but by the producer itself: it writes what it wants to be so.
+    await bench.records.update(
+        email_id,
+        "SET #A.#Latest = :status, #A.#UpdatedAt = :at, #A.#Reason = :none",
+        status=str(status),
+        at=stamp(now() + 1),
+        none="",
+    )
+
+    await opened.store.sweep()
+
+    row = await opened.store.get(email_id)
+    assert row is not None
+    assert (row.status, row.cancelled) == (status, None)
+    (again,) = await opened.claim(STAGE_BY_WAITING[status])
+    assert withdrawn(again) is None
 
 
 async def test_why_stands_in_the_history_in_full_however_long(bench: Bench) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from mailculator.lifecycle import REQUEUES
+from mailculator.lifecycle import REQUEUES, UNSENT
 from mailculator.model import Status
 from mailculator.stores.dynamodb import history, layout
 from mailculator.stores.dynamodb.draft import LEASE, TRIES, WORK, Draft, by_image, milliseconds
 from mailculator.stores.dynamodb.expression import Update
 from mailculator.stores.dynamodb.record import Record, moment, stamp
+
+_CARRIED_OUT = tuple(str(status) for status in Status if status not in UNSENT)
+"""Where a cancellation has had its effect, or has come too late. What is put back from there is to be sent, as after an
+operator's requeue; what is put back before that is cancelled still."""
 
 
 def sync(image: Record, *, at: float, note: str | None) -> Update:
@@ -34,6 +38,8 @@ def sync(image: Record, *, at: float, note: str | None) -> Update:
         if image.item[layout.ATTRIBUTES].get(name) is None:
             draft.sets[f"Attributes.{name}"] = ""
     draft.removes |= {*LEASE, layout.LEASE_BY, *TRIES, layout.PARKED}
+    if image.state in _CARRIED_OUT and image.status in UNSENT:
+        draft.removes.add(layout.CANCELLED)
     if note is not None:
         draft.log(None, image.status, at, note, image)
     stage = layout.stage_of(image.status)
