@@ -111,6 +111,16 @@ async def test_a_list_is_narrowed_by_status_parking_and_domain(stage: PageStage,
     assert await listed(stage, f"id={uuid.UUID(int=5000)}") == []
 
 
+async def test_a_list_says_what_can_be_done_with_all_of_it(stage: PageStage) -> None:
+    ready, parked = [
+        (await stage.operator.get(path(stage, f"emails?{query}")))["actions"] for query in ("status=READY", "parked=1")
+    ]
+    assert {one["action"]: one["sends_mail"] for one in ready} == {
+        "retry": True, "park": False, "release": True, "cancel": False
+    }  # fmt: skip
+    assert {one["action"] for one in parked} == {"requeue", "release", "cancel"}
+
+
 async def test_mail_that_the_relay_may_have_is_found_wherever_it_stands(
     stage: PageStage, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from mailculator.lifecycle import REQUEUE_TTL, REQUEUES, UNSENT, WAITING, says_unknown
 from mailculator.model import Row, Status
@@ -41,11 +42,11 @@ PAST = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An action on one email.
+    """An action, in words that are as true of one email as of many: for somebody who is about to confirm it.
 
     Arguments:
         sends_mail: a mail leaves because of it.
-        warning: what it does, for somebody who is about to confirm it.
+        warning: what it does.
         undo: how it is taken back; "" where it cannot be.
     """
 
@@ -54,6 +55,16 @@ class Offer:
     warning: str
     undo: str
 
+    def document(self) -> dict[str, Any]:
+        """As the API gives it."""
+        return {
+            "action": self.action,
+            "label": LABELS[self.action],
+            "sends_mail": self.sends_mail,
+            "warning": self.warning,
+            "undo": self.undo,
+        }
+
 
 def applies(action: Action, row: Row, now: datetime) -> bool:
     """Whether a store would do it.
@@ -61,22 +72,38 @@ def applies(action: Action, row: Row, now: datetime) -> bool:
     Arguments:
         now: UTC, by the store's clock or one near it.
     """
+    if not _is_for(action, row.status, parked=row.parked):
+        return False
     match action:
-        case Action.REQUEUE:
-            return row.status in REQUEUES
         case Action.RETRY:
-            return row.status in WAITING and not row.parked and row.due_at > now
-        case Action.PARK:
-            return row.status in WAITING and not row.parked
-        case Action.RELEASE:
-            return row.parked
+            return row.due_at > now
         case Action.CANCEL:
-            return row.status in UNSENT and row.cancelled is None
+            return row.cancelled is None
+        case _:
+            return True
 
 
 def offers(row: Row, now: datetime) -> list[Offer]:
-    """Those that apply."""
-    return [_offer(action, row) for action in Action if applies(action, row, now)]
+    """Those that apply to an email."""
+    unknown = says_unknown(row.last_error) or says_unknown(row.reason)
+    return [_offer(action, row.status, unknown=unknown) for action in Action if applies(action, row, now)]
+
+
+def offers_among(status: Status | None, *, parked: bool, unknown: bool) -> list[Offer]:
+    """Those that may apply to emails of a list; what one of them does not apply to is left alone.
+
+    Arguments:
+        status: all of them stand in it; None = they stand anywhere.
+        parked, unknown: all of them are; else some may be.
+    """
+    among = list(Status) if status is None else [status]
+    found: dict[Action, Offer] = {}
+    for action in Action:
+        told = [_offer(action, one, unknown=unknown) for one in among if _is_for(action, one, parked=parked or None)]
+        # Of one that sends mail in one status and none in another, what is said is that it does.
+        if told:
+            found[action] = max(told, key=lambda one: one.sends_mail)
+    return list(found.values())
 
 
 async def carry_out(action: Action, store: Store, ids: Sequence[str], *, who: str, why: str) -> list[Steered]:
@@ -94,36 +121,47 @@ async def carry_out(action: Action, store: Store, ids: Sequence[str], *, who: st
             return await store.cancel(ids, who=who, why=why)
 
 
-def _offer(action: Action, row: Row) -> Offer:
-    unsent = row.status in UNSENT
+def _is_for(action: Action, status: Status, *, parked: bool | None) -> bool:
+    """Whether it is an action on emails of that status; `parked` None = some of them are, and some are not."""
     match action:
         case Action.REQUEUE:
-            return _requeue(row)
-        case Action.RETRY:
-            what = (
-                "It is sent" if row.status is Status.READY else "It is worked on" if unsent else "Its callback is made"
-            )
-            return Offer(action, unsent, f"{what} now instead of at its time. Its tries and its age stay.", "")
-        case Action.PARK:
-            return Offer(action, False, "Nobody works on it until it is released.", "Release it.")
+            return status in REQUEUES
+        case Action.RETRY | Action.PARK:
+            return status in WAITING and parked is not True
         case Action.RELEASE:
-            what = "It goes on to be sent" if unsent else "Its callback is made"
-            return Offer(action, unsent, f"{what} at once, and its tries are counted anew.", "Park it again.")
+            return status in WAITING if parked is None else parked
+        case Action.CANCEL:
+            return status in UNSENT
+
+
+def _offer(action: Action, status: Status, *, unknown: bool) -> Offer:
+    unsent = status in UNSENT
+    match action:
+        case Action.REQUEUE:
+            return _requeue(status, unknown=unknown)
+        case Action.RETRY:
+            what = "The mail is worked on and sent" if unsent else "The callback is made"
+            return Offer(action, unsent, f"{what} now instead of at its time. Tries and age stay as they are.", "")
+        case Action.PARK:
+            return Offer(action, False, "Nobody works on parked mail until it is released.", "Release it.")
+        case Action.RELEASE:
+            what = "The mail goes on to be sent" if unsent else "The callback is made"
+            return Offer(action, unsent, f"{what} at once, and tries are counted anew.", "Park it again.")
         case Action.CANCEL:
             warning = (
-                "It will not be sent, and its producer is told that it failed. What is just leaving may be sent all "
-                "the same."
+                "The mail will not be sent, and its producer is told that it failed. What is just leaving may be sent "
+                "all the same."
             )
             return Offer(action, False, warning, "Requeue it, once it is FAILED.")
 
 
-def _requeue(row: Row) -> Offer:
-    if REQUEUES[row.status] not in UNSENT:
-        warning = "Its producer is told once more that it was sent. No mail is sent."
+def _requeue(status: Status, *, unknown: bool) -> Offer:
+    if REQUEUES[status] not in UNSENT:
+        warning = "The producer is told once more that the mail was sent. No mail is sent."
         return Offer(Action.REQUEUE, False, warning, "")
-    warning = "It is sent anew."
-    if row.status is Status.INVALID:
-        warning = "Its payload is read anew, and it is sent if it can be now."
-    if says_unknown(row.last_error) or says_unknown(row.reason):
+    warning = "The mail is sent anew."
+    if status is Status.INVALID:
+        warning = "The payload is read anew, and the mail is sent if it can be now."
+    if unknown:
         warning += " The relay may have it already: its recipient may get it twice."
     return Offer(Action.REQUEUE, True, warning, "Cancel it before it is sent; what has left cannot be called back.")

@@ -16,7 +16,7 @@ from mailculator.insight.why import why
 from mailculator.model import Row
 from mailculator.stores.base import Steered, Store
 from mailculator.web.admin import actions, answers, documents
-from mailculator.web.admin.actions import LABELS, PAST, Action
+from mailculator.web.admin.actions import PAST, Action
 from mailculator.web.admin.answers import Refusal
 from mailculator.web.admin.asking import WHY_LIMIT, Body, Call
 from mailculator.web.admin.desk import Desk
@@ -55,12 +55,12 @@ class Emails:
         email_id = call.query("id")
         if email_id is not None:
             row = await store.get(email_id)
-            return self._page([] if row is None else [row])
+            return self._page([] if row is None else [row], Filter())
         note = wanted.hindrance(store)
         if note is not None:
-            return self._page([], note=note)
+            return self._page([], wanted, note=note)
         found = await find(store, wanted, after=after, limit=limit)
-        return self._page(found.rows, after=found.after)
+        return self._page(found.rows, wanted, after=found.after)
 
     async def one(self, call: Call) -> web.StreamResponse:
         """GET /api/stores/{store}/emails/{id}"""
@@ -72,16 +72,7 @@ class Emails:
         history = await store.history(email_id)
         view = (await self._looks.one(store.name)).view
         now = _store_time(view)
-        offered = [
-            {
-                "action": one.action,
-                "label": LABELS[one.action],
-                "sends_mail": one.sends_mail,
-                "warning": one.warning,
-                "undo": one.undo,
-            }
-            for one in actions.offers(row, now)
-        ]
+        offered = [one.document() for one in actions.offers(row, now)]
         return answers.json({"email": documents.email(row, history, why(row, history, view, now), offered, self._text)})
 
     async def act(self, call: Call) -> web.StreamResponse:
@@ -106,9 +97,12 @@ class Emails:
                 await store.control.note(who=call.operator, what=what, why=order.why)
         return answers.json(_tally(ids, results, after))
 
-    def _page(self, rows: Sequence[Row], *, after: str | None = None, note: str | None = None) -> web.Response:
+    def _page(
+        self, rows: Sequence[Row], of: Filter, *, after: str | None = None, note: str | None = None
+    ) -> web.Response:
         emails = [documents.row(row, self._text) for row in rows]
-        return answers.json({"emails": emails, "next": after, "note": note})
+        offered = [one.document() for one in actions.offers_among(of.status, parked=of.parked, unknown=of.unknown)]
+        return answers.json({"emails": emails, "next": after, "note": note, "actions": offered})
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,7 +177,14 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
             {"phase": TEXT, "title": TEXT, "next_step": maybe(TEXT), "ready": FLAG, "hindrances": several(TEXT)}
         ),
         "Row": closed(_ROW),
-        "Emails": closed({"emails": several(ref("Row")), "next": maybe(TEXT), "note": maybe(TEXT)}),
+        "Emails": closed(
+            {
+                "emails": several(ref("Row")),
+                "next": maybe(TEXT),
+                "note": maybe(TEXT),
+                "actions": several(ref("Offer")),
+            }
+        ),
         "Email": closed(
             {
                 "email": closed(

@@ -4,7 +4,7 @@ import * as api from "./api.js";
 import * as deeds from "./deeds.js";
 import { element } from "./dom.js";
 import { asked, filterOf, heading, isNarrow, search } from "./filters.js";
-import { STATUSES, TERMINAL, WAITING, actions } from "./lifecycle.js";
+import { TERMINAL, WAITING } from "./lifecycle.js";
 import { button, moment, storeTabs, table, tag } from "./parts.js";
 import { emailAt, listAt } from "./routes.js";
 import * as words from "./words.js";
@@ -66,8 +66,6 @@ export function emailsView(route, page) {
   function bar() {
     const target = whole ? { filter: asked(filter) } : { ids: [...chosen] };
     const whom = whole ? "all emails of this list" : `the ${words.emails(chosen.size)} selected`;
-    const known = filter.parked ? true : null;
-    const all = filter.status ? actions(filter.status, known) : everyAction(known);
     const choose = (value) => ({
       "data-key": `${value} ${turn}`,
       type: "radio",
@@ -81,7 +79,7 @@ export function emailsView(route, page) {
       { class: "bar", role: "group", "aria-label": "Actions", "data-key": "bar" },
       element("label", {}, element("input", choose(false)), ` selected (${chosen.size})`),
       isNarrow(filter) ? element("label", {}, element("input", choose(true)), " all of this list, all pages") : null,
-      all.map((deed) =>
+      found.actions.map((deed) =>
         button(`${deed.label}…`, () => deeds.act(store, deed, whom, target, done), {
           disabled: !whole && chosen.size === 0,
           "data-key": deed.action,
@@ -146,14 +144,6 @@ export function emailsView(route, page) {
   }
 
   return { title: () => heading(store, filter), nodes, load };
-}
-
-function everyAction(parked) {
-  // Of an action that sends mail in one status and none in another, what is said is that it does.
-  const all = STATUSES.flatMap((status) => actions(status, parked)).sort(
-    (one, other) => one.sends_mail - other.sends_mail,
-  );
-  return [...new Map(all.map((deed) => [deed.action, deed])).values()];
 }
 
 function cells(store, row) {

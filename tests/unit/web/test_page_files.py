@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mailculator.lifecycle import TERMINAL, WAITING, WORKING
+from mailculator.model import Status
+
 PAGE = Path(__file__).resolve().parents[3] / "mailculator" / "web" / "static"
 OURS = sorted(path for path in PAGE.iterdir() if not path.name.startswith(("uPlot.", "vendored.")))
 
@@ -32,3 +35,13 @@ def test_a_file_of_the_page_names_no_other_host_and_is_not_inline(path: Path) ->
     text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert re.findall(r"https?://\S+", text) == []
     assert re.findall(r"<script>|<style|\bstyle=|\bon\w+=\"", text) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "statuses"),
+    [("STATUSES", frozenset(Status)), ("WAITING", WAITING), ("WORKING", WORKING), ("TERMINAL", TERMINAL)],
+)
+def test_the_page_knows_the_statuses_that_there_are(name: str, statuses: frozenset[Status]) -> None:
+    text = (PAGE / "lifecycle.js").read_text(encoding="utf-8")
+    [listed] = re.findall(rf"export const {name} = [^[]*\[([^]]*)\]", text)
+    assert sorted(re.findall(r'"([^"]+)"', listed)) == sorted(statuses)
