@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import aiomysql
 from pymysql.constants import CLIENT
@@ -16,6 +16,7 @@ from pymysql.err import MySQLError, OperationalError
 
 from mailculator.errors import ConfigError, Problem, StoreUnavailable
 from mailculator.stores.mariadb_errors import Lost, translate
+from mailculator.stores.mariadb_wire import Replies, Result, query
 
 TlsMode = Literal["false", "true", "skip-verify"]
 
@@ -26,13 +27,6 @@ _SESSION = (
     " innodb_lock_wait_timeout = {lock_wait:d}{limit}"
 )
 _ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
-
-
-class Result(NamedTuple):
-    """What a statement gave: its rows, and how many rows it changed."""
-
-    rows: tuple[tuple[Any, ...], ...]
-    affected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +72,7 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no t
 
     _writer: Any
     _reader: Any
+    _replies: Replies
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(
@@ -99,6 +94,7 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no t
     async def open(self) -> None:
         try:
             await self._connect()
+            self._replies = Replies(self._reader, self.server_status)
         except BaseException:
             # aiomysql does not clean up when the TLS handshake is cancelled.
             self.close()
@@ -117,9 +113,13 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no t
         return self._writer is None or self._reader.at_eof() or self._writer.is_closing()
 
     async def fetch(self, sql: str) -> Result:
-        # Not through a cursor: that one asks for the server's notes and turns them into Python warnings.
-        await self.query(sql)
-        return Result(self._result.rows or (), int(self._result.affected_rows or 0))
+        """Errors: as Replies.next, and MySQLError when it is closed."""
+        self._ensure_alive()
+        self._writer.write(query(sql))
+        result = await self._replies.next()
+        # The driver escapes by it.
+        self.server_status = self._replies.status
+        return result
 
     def close(self) -> None:
         """At once: an orderly end of TLS would wait for a peer that may be gone."""

@@ -19,8 +19,9 @@ from typing import TypeVar
 
 from mailculator.errors import StoreError, StoreUnavailable
 from mailculator.retry import Backoff
-from mailculator.stores.mariadb_connection import Connection, Result
+from mailculator.stores.mariadb_connection import Connection
 from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost, NoRight, RowRefused
+from mailculator.stores.mariadb_wire import Result
 
 T = TypeVar("T")
 

@@ -18,8 +18,9 @@ from mailculator.stores import mariadb_layout, schema_files
 from mailculator.stores.base import SchemaState
 from mailculator.stores.mariadb import NAME as STORE
 from mailculator.stores.mariadb import endpoint, reread_password
-from mailculator.stores.mariadb_connection import Connection, Door, Result
+from mailculator.stores.mariadb_connection import Connection, Door
 from mailculator.stores.mariadb_errors import Aborted
+from mailculator.stores.mariadb_wire import Result
 from mailculator.stores.schema_files import SchemaFile
 
 OLDEST_SERVER = (10, 11)

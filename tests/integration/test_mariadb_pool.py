@@ -151,6 +151,22 @@ async def test_the_session_is_ours_whatever_the_server_has_as_default(server: Pr
     assert lock_wait < float(limit) < target.timeout
 
 
+async def test_values_are_those_that_the_driver_reads(server: PrivateMariadb, target: Endpoint) -> None:
+    sql = (
+        "SELECT 1, -9223372036854775808, 18446744073709551615, 1.50, 1e3, NULL, '', REPEAT('x', 70000), 'però 📧',"
+        " UNHEX('00FF'), NOW(6), NOW(), NOW(2), TIMESTAMP('0000-00-00'), CURRENT_DATE, TIME('-25:06:17.5'), b'101',"
+        " YEAR(NOW()), CAST(1 AS FLOAT), CAST('a' AS CHAR CHARACTER SET latin1), JSON_ARRAY(1), TRUE"
+        " FROM (SELECT 1 UNION ALL SELECT 2) AS twice"
+    )
+    with mariadb.connect(server, target.database) as plain, plain.cursor() as cursor:
+        cursor.execute("SET SESSION timestamp = 1795860000.25, time_zone = '+00:00'")
+        cursor.execute(sql)
+        expected = cursor.fetchall()
+    async with pool_of(1, partial(connect, target)) as pool, pool.session("test") as session:
+        await session.execute("SET SESSION timestamp = 1795860000.25")
+        assert await session.execute(sql) == (expected, 2)
+
+
 async def test_one_call_is_one_statement(target: Endpoint) -> None:
     async with pool_of(1, partial(connect, target)) as pool:
         with pytest.raises(Exception, match="error 1064"):
