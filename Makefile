@@ -24,12 +24,13 @@ run: ## the demo, on embedded parts: make run ARGS="--count 50 --until-done"
 	@$(BOOTSTRAP) run $(if $(findstring mysql,$(ARGS)),mariadbd)
 	@$(BIN)/mailculator demo $(ARGS)
 
-# Two at a time, each file as a whole: most tests wait for something. tests/conftest.py says in which order. For a
-# debugger: ARGS="-n 0". CONTRACT_ON=dynamodb-local takes the contract suite there.
+# Three at a time, each file as a whole: most tests wait for something. One of the three has the files that keep a
+# machine busy by themselves (tests/support/busy_files.py). For a debugger: ARGS="-n 0". CONTRACT_ON=dynamodb-local takes
+# the contract suite there.
 BESIDE = $(if $(filter dynamodb-local,$(CONTRACT_ON)),$(BIN)/python -m tests.support.dynamodb_local --for-contract)
 test: ## all tests: make test ARGS="-k callback"
 	@$(BOOTSTRAP) dev $(PROGRAMS)
-	@$(BESIDE) $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BESIDE) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-dynamodb-local: ## what concerns DynamoDB, on DynamoDB Local (needs Java and Maven, or DYNAMODB_TEST_ENDPOINT)
 	@$(BOOTSTRAP) dev $(PROGRAMS)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from tests.support.busy_files import BusyFilesApart
     from tests.support.dynamodb_bench import Bench
     from tests.support.dynamodb_harness import DynamodbHarness
-
-BUSY = frozenset({"chaos", "faults", "syscalls"})
-"""Folders of tests that have several processes under load."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,19 +21,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: takes minutes by itself; `make test-long` runs it, `make test` does not")
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread the files that keep a whole machine busy among those that do not: workers take them in this order."""
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    busy = [file for file in files if file.parent.name in BUSY]
-    others = [file for file in files if file.parent.name not in BUSY]
-    share = len(others) // (len(busy) + 1)
-    order = list(others)
-    for number, file in enumerate(busy):
-        order.insert(number * (share + 1), file)
-    items[:] = [item for file in order for item in files[file]]
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config) -> BusyFilesApart | None:
+    """For `make test`. Who asks for fewer workers, or another way to share the tests out, has xdist's own."""
+    from tests.support.busy_files import FEWEST, BusyFilesApart  # which needs xdist, and only its controller comes here
+
+    fits = config.getvalue("dist") == "loadfile" and len(config.getvalue("tx")) >= FEWEST
+    return BusyFilesApart(config) if fits else None
 
 
 @pytest.fixture(scope="session")
