@@ -1,4 +1,4 @@
-"""What the scenarios share: an empty queue of each kind, made by the command line, and a callback receiver."""
+"""What the scenarios share: an empty queue of each kind, and a callback receiver."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def mariadb_server() -> AsyncIterator[PrivateMariadb]:
 
 @pytest.fixture
 async def mariadb_queue(mariadb_server: PrivateMariadb) -> AsyncIterator[Queue]:
-    """An empty database that `mailculator schema apply` has made a queue of."""
+    """An empty database with the current schema."""
     name = f"acceptance_{os.getpid()}_{next(_numbers)}"
     queue = await new_mariadb_queue(mariadb_server, name)
     yield queue
@@ -40,7 +40,7 @@ async def mariadb_queue(mariadb_server: PrivateMariadb) -> AsyncIterator[Queue]:
 
 @pytest.fixture
 async def sqlite_queue(tmp_path: Path) -> AsyncIterator[Queue]:
-    """A new file that `mailculator schema apply` has made a queue of."""
+    """A new file with the current schema."""
     path = tmp_path / "queue.db"
     variables: Variables = {"SQLITE_PIPELINES_ENABLED": "true", "SQLITE_PATH": path}
     await apply_schema(variables)

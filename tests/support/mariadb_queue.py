@@ -23,7 +23,7 @@ def mariadb_variables(server: PrivateMariadb, database: str) -> Variables:
 
 
 async def new_mariadb_queue(server: PrivateMariadb, database: str) -> Queue:
-    """A new database that `mailculator schema apply` has made a queue of. Its producer's session is the caller's."""
+    """A new database with the current schema. Its producer's session is the caller's."""
     await asyncio.to_thread(mariadb.execute, server, "mysql", f"CREATE DATABASE {database}")
     variables = mariadb_variables(server, database)
     await apply_schema(variables)
