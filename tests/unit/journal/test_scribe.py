@@ -8,7 +8,7 @@ from typing import NoReturn, cast
 
 import pytest
 
-from mailculator.journal.scribe import GATHER_LIMIT, Scribe, Waiter
+from mailculator.journal.scribe import GATHER_LIMIT, GATHER_SHARE, Scribe, Waiter
 from mailculator.journal.segments import Segments
 
 
@@ -96,3 +96,17 @@ async def test_what_dies_between_two_writes_hands_back_what_it_will_not_write() 
     assert first.future.done()
     assert desk.written == [b"first"]
     assert desk.deaths == [(later, error)]
+
+
+async def test_marks_gather_for_longer_where_several_had_waited() -> None:
+    desk = Desk(1 / 1024)
+    desk.meanwhile = [mark(b"second"), mark(b" third")]
+    await written(desk, mark(b"first"))
+    assert desk.pauses == [1 / 1024, GATHER_SHARE / 1024]
+
+
+async def test_marks_that_nobody_waits_for_make_no_mail_wait() -> None:
+    desk = Desk(1 / 1024)
+    desk.meanwhile = [mark(b"second"), Waiter(b" third", durable=False, future=None)]
+    await written(desk, mark(b"first"))
+    assert desk.pauses == [1 / 1024, 1 / 1024]
