@@ -76,7 +76,9 @@ class Sender:
         threads: where files are read and messages rendered.
         rate: awaited before each try, so that no more leave in a second than the operator and the relay allow.
         slowed: told the class of a reply that refuses mail for the rate at which it comes.
-        concurrency: emails under way at once.
+        places: as many as the relay has connections, shared by every store's sender. What has none yet has its payload
+            read meanwhile.
+        concurrency: emails under way at once, those included.
     """
 
     stage = lifecycle.SENDER
@@ -99,10 +101,12 @@ class Sender:
         clock: Clock,
         rng: random.Random,
         observer: Observer,
+        places: asyncio.Semaphore,
         concurrency: int,
     ) -> None:
         self.breakers: tuple[Breaker, ...] = (breaker, share, journal)
         self.concurrency = concurrency
+        self._places = places
         self._store = store
         self._guard = breaker
         self._share = share
@@ -193,11 +197,16 @@ class Sender:
 
     async def _hand_over(self, email: Email, outgoing: Outgoing) -> Outcome:
         async def attempt() -> Outcome:
-            await self._rate()
-            # It may have been in hand for a while: claimed ahead, waiting for memory, or as an open breaker's probe.
-            if email.expires_at is not None and self._clock.now() >= email.expires_at:
-                return Failed("expired")
-            return await self._attempt(email, outgoing)
+            was_open = self._guard.is_open
+            async with self._places:
+                if self._guard.is_open and not was_open:
+                    # Those before it have just found that out. What came in an outage already is here to try.
+                    return Release(f"the {self._guard.name} is away")
+                await self._rate()
+                # It may have been in hand for a while: claimed ahead, waiting for memory or a place, or as a probe.
+                if email.expires_at is not None and self._clock.now() >= email.expires_at:
+                    return Failed("expired")
+                return await self._attempt(email, outgoing)
 
         return await self._guard.guard(attempt)
 
