@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import traceback
 from collections import deque
@@ -15,8 +14,6 @@ from mailculator.clock import Clock
 from mailculator.errors import StoreError
 from mailculator.events import Claimed, Observer, PipelineFailed
 from mailculator.journal.base import Marks
-from mailculator.journal.errors import JournalBroken
-from mailculator.journal.marks import claim_key
 from mailculator.lifecycle import Outcome, Release, Retry
 from mailculator.model import Email, Status
 from mailculator.pipelines.base import Pipeline
@@ -84,7 +81,6 @@ class Runner:
         self._pace = pace
         self._timing = timing
         self._keeper = keeper
-        self._marks = marks
         self._clock = clock
         self._rng = rng
         self._observer = observer
@@ -223,7 +219,7 @@ class Runner:
             self._look = True
             return False
         self._failures = 0
-        await self._mark_claim(emails)
+        self._tasks.claimed({email.claim_token for email in emails})  # one for all, or one each: the store's affair
         now = self._clock.now()
         for email in emails:
             lost = partial(self._tasks.interrupt, (email.id, email.claim_token))
@@ -231,12 +227,6 @@ class Runner:
         self._begin()
         self._observer(Claimed(self._store.name, self.stage.name, len(emails), now - asked_at))
         return len(emails) == room
-
-    async def _mark_claim(self, emails: Sequence[Email]) -> None:
-        """Whatever is marked of these comes after this: who looks for it need look no further back."""
-        tokens = {email.claim_token for email in emails}  # one for all, or one each: that is the store's affair
-        with contextlib.suppress(JournalBroken):
-            await self._marks.begin([claim_key(self._store.name, token) for token in tokens])
 
     def _begin(self) -> None:
         # A claim may come back after the stop, or a pause: none of it begins.

@@ -11,7 +11,7 @@ from typing import Any
 
 from mailculator.journal.base import Marks
 from mailculator.journal.errors import JournalBroken
-from mailculator.journal.marks import Key
+from mailculator.journal.marks import Key, claim_key
 from mailculator.lifecycle import Outcome, Release
 from mailculator.model import Email
 from mailculator.pipelines.base import Pipeline
@@ -74,6 +74,7 @@ class Tasks:
         self._solitude = solitude
         self._on_ended = on_ended
         self._on_bug = on_bug
+        self._claims: list[Key] = []
         self._works: dict[tuple[str, str], Work] = {}
         self._over: list[Work] = []
         self._beginning: set[asyncio.Task[None]] = set()
@@ -82,8 +83,15 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._works)
 
+    def claimed(self, tokens: Iterable[str]) -> None:
+        """Have these claims marked with the next `begin`, in one go with what begins, and before it.
+
+        Whatever is marked of what a claim took comes after the claim: who looks for it need look no further back.
+        """
+        self._claims += [claim_key(self._store, token) for token in tokens]
+
     def begin(self, claims: Iterable[tuple[Email, float]]) -> None:
-        """Begin to work on these, each with the time of its claim; returns at once."""
+        """Begin to work on these, if any, each with the time of its claim; returns at once."""
         together: list[Work] = []
         for email, claimed_at in claims:
             joined = not email.crashes and self._solitude.join_now()
@@ -93,7 +101,7 @@ class Tasks:
                 together.append(work)
             else:
                 self._go(work, self._in_its_turn(work))
-        if together:
+        if together or self._claims:
             task = asyncio.get_running_loop().create_task(self._begin(together), name=f"{self._name}/begin")
             self._beginning.add(task)  # the loop itself keeps only a weak reference
             task.add_done_callback(self._beginning.discard)
@@ -152,8 +160,10 @@ class Tasks:
 
     async def _mark(self, works: Sequence[Work]) -> None:
         """Their handling starts; on return that survives the process."""
+        keys = [*self._claims, *(work.key for work in works)]
+        self._claims = []
         with contextlib.suppress(JournalBroken):
-            await self._marks.begin([work.key for work in works])
+            await self._marks.begin(keys)
 
     def _has_ended(self, work: Work, task: asyncio.Task[Outcome]) -> None:
         # Only `interrupt` cancels; a handler that had gone too far to be undone answers instead.

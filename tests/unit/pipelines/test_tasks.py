@@ -100,6 +100,30 @@ async def test_what_begins_together_waits_for_one_mark_and_what_ends_together_ma
     assert len(bench.tasks) == 0
 
 
+async def test_a_claim_is_marked_once_with_the_first_that_begin_after_it_and_before_them() -> None:
+    bench = Bench()
+    bench.marks.go.set()
+    bench.tasks.claimed(["t1"])
+    bench.tasks.claimed(["t2"])
+    bench.begin("a", "b")
+    await bench.settle()
+    bench.begin("c")
+    await bench.settle()
+    assert bench.marks.groups == [("BEGIN", 4), ("BEGIN", 1)]
+    assert [key.email_id for _, key in bench.marks.made] == ["t1", "t2", "a", "b", "c"]
+    assert [key.version for _, key in bench.marks.made] == [0, 0, 2, 2, 2]
+    bench.tasks.claimed(["t3"])
+    bench.begin("suspect", crashes=1)
+    bench.finish.set()
+    await bench.tasks.ended()
+    bench.tasks.claimed(["t4"])
+    bench.begin()
+    await bench.settle()
+    kinds = [(kind, key.email_id) for kind, key in bench.marks.made]
+    assert kinds.index(("BEGIN", "t3")) < kinds.index(("BEGIN", "suspect"))
+    assert kinds[-1] == ("BEGIN", "t4"), "there is no place for what it took, but nobody knows for how long"
+
+
 async def test_who_is_interrupted_before_its_beginning_is_marked_never_begins_and_the_others_do() -> None:
     bench = Bench()
     bench.begin("a", "b")
