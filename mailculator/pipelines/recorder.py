@@ -13,13 +13,10 @@ from mailculator.errors import StoreError
 from mailculator.events import ClaimLost, Moved, Observer
 from mailculator.lifecycle import Move, Outcome
 from mailculator.model import Email, Status
+from mailculator.pipelines.gathering import Gathering
 from mailculator.stores.base import Recorded, Store
 from mailculator.timing import Timing
 from mailculator.values import value
-
-GATHER_SHARE = 4
-"""Results gather for so many times as long as the last write took: a fifth of the time is spent on writing, however
-dear a write is. A quiet queue waits for nothing: by its next result that time is over."""
 
 
 @value
@@ -45,6 +42,7 @@ class Recorder:
         pipeline: its name, for events.
         group: results in one write, at the most.
         gather: the longest that results gather after a write, in seconds, unless a whole group has come before.
+        backlog: whether more mail waits for its turn here than is worked on.
         on_done: told the email, and the status it went to (None when its claim was lost), after the write.
     """
 
@@ -59,12 +57,14 @@ class Recorder:
         clock: Clock,
         rng: random.Random,
         observer: Observer,
+        backlog: Callable[[], bool],
         on_done: Callable[[Email, Status | None], None],
     ) -> None:
         self._store = store
         self._pipeline = pipeline
         self._group = group
-        self._gather = gather
+        self._gathering = Gathering(clock, most=gather)
+        self._backlog = backlog
         self._timing = timing
         self._clock = clock
         self._rng = rng
@@ -72,8 +72,6 @@ class Recorder:
         self._on_done = on_done
         self._waiting: list[Result] = []
         self._news = asyncio.Event()
-        self._enough = asyncio.Event()
-        self._gathers_until = clock.now()
         self._finishing = asyncio.Event()
 
     def put(self, email: Email, outcome: Outcome, claimed_at: float) -> None:
@@ -81,13 +79,17 @@ class Recorder:
         self._waiting.append(Result(lifecycle.move(email, outcome), outcome, claimed_at))
         self._news.set()
         if len(self._waiting) >= self._group:
-            self._enough.set()
+            self._gathering.enough()
 
     def finish(self) -> None:
         """No more results will come: `run` ends when those there are have been written."""
         self._finishing.set()
         self._news.set()
-        self._enough.set()
+        self._gathering.enough()
+
+    def hurry(self) -> None:
+        """No more mail waits for its turn: nothing is won by long gathering."""
+        self._gathering.hurry()
 
     async def run(self) -> None:
         """Write until `finish` and all is written."""
@@ -96,14 +98,13 @@ class Recorder:
             if not self._finishing.is_set():
                 self._news.clear()
             while self._waiting:
-                await self._clock.wait(self._enough, self._gathers_until - self._clock.now())
+                await self._gathering.wait()
                 group, self._waiting = self._waiting[: self._group], self._waiting[self._group :]
-                if len(self._waiting) < self._group and not self._finishing.is_set():
-                    self._enough.clear()
                 began = self._clock.now()
                 await self._write(group)
-                took = self._clock.now() - began
-                self._gathers_until = self._clock.now() + min(GATHER_SHARE * took, self._gather)
+                self._gathering.wrote(self._clock.now() - began, backlog=self._backlog())
+                if len(self._waiting) >= self._group or self._finishing.is_set():
+                    self._gathering.enough()
 
     async def _write(self, group: list[Result]) -> None:
         moves = [result.move for result in group]

@@ -110,6 +110,7 @@ class Runner:
             clock=clock,
             rng=rng,
             observer=observer,
+            backlog=lambda: bool(self._ahead),
             on_done=self._recorded,
         )
         for breaker in pipeline.breakers:
@@ -246,6 +247,8 @@ class Runner:
             else:
                 self._hand_in(email, Release("the lease ran out before it began"), claimed_at)
         self._tasks.begin(claims)
+        if not self._ahead:
+            self._recorder.hurry()
 
     def _ended(self, works: Sequence[Work]) -> None:
         self._headway.ended(len(works))

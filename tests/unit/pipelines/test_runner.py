@@ -292,6 +292,33 @@ async def test_results_gather_for_a_while_after_a_write_by_how_dear_it_was_and_t
     assert bench.store.groups == [1, 2]
 
 
+async def test_while_more_waits_than_is_worked_on_groups_of_results_grow_and_the_last_ones_do_not_wait_for_it() -> None:
+    ends: asyncio.Queue[None] = asyncio.Queue()
+
+    async def handle(email: Email) -> Outcome:
+        await ends.get()
+        return PREPARED
+
+    bench = Bench(handle, concurrency=4)
+    record = bench.store.record
+
+    async def dear_record(moves: object) -> object:
+        await bench.clock.advance(1 / 128)
+        return await record(moves)  # type: ignore[arg-type]
+
+    bench.store.record = dear_record  # type: ignore[method-assign,assignment]
+    bench.store.add(*(f"e{n:02}" for n in range(40)))
+    async with bench.running():
+        for _ in range(40):  # one in each 128th of a second
+            ends.put_nowait(None)
+            await bench.clock.advance(1 / 128)
+        for _ in range(8):
+            await bench.clock.advance(1 / 128)
+        assert sum(bench.store.groups) == 40
+    assert bench.store.groups[0] == 1
+    assert max(bench.store.groups) > 12, "nine come while a fifth of the time is spent on writing"
+
+
 @pytest.mark.parametrize(("together", "most"), [(True, TIMING.gather), (False, TIMING.gather_each)])
 async def test_however_dear_a_write_is_results_gather_no_longer_than_their_store_makes_worth_while(
     together: bool, most: float
