@@ -69,9 +69,8 @@ class Threads:
         self._results: deque[_Result] = deque()
         self._workers: list[_Worker] = []
         self._asleep: list[_Worker] = []
-        self._unfinished = 0
         self._put = False
-        self._looking = False
+        self._next_look: asyncio.TimerHandle | None = None
         self._told = False
         self._closed = False
 
@@ -84,7 +83,6 @@ class Threads:
             raise RuntimeError(f"the {self._name} threads were closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._unfinished += 1
         self._jobs.append(_Job(future, partial(function, *args, **kwargs), time.monotonic()))
         if not self._put:
             self._put = True
@@ -109,25 +107,24 @@ class Threads:
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._put = False
+        self._look_later(loop)
         limit = time.monotonic() - self._patience
         if not any(worker.since > limit for worker in self._workers):  # whoever is awake hangs
             self._wake_one(loop)
-        if not self._looking:
-            self._looking = True
-            loop.call_later(self._patience, self._look, loop)
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._next_look is None and not self._closed:
+            self._next_look = loop.call_later(self._patience, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Now and then while there is anything to do: whether jobs wait, and results behind a job that is slow."""
-        self._hand_out()
-        try:
+        """Now and then while jobs wait: does one wait for too long, and has one ended behind which a slow one began?"""
+        self._next_look = None
+        with contextlib.suppress(IndexError):  # none waits: whoever took the last one tells all
             waited = time.monotonic() - self._jobs[0].put_at
-        except IndexError:
-            waited = 0.0
-        if waited > self._patience:
-            self._wake_one(loop)
-        self._looking = self._unfinished > 0 and not self._closed
-        if self._looking:
-            loop.call_later(self._patience, self._look, loop)
+            self._look_later(loop)
+            if waited > self._patience:
+                self._wake_one(loop)
+        self._hand_out()
 
     def _wake_one(self, loop: asyncio.AbstractEventLoop) -> None:
         """Wake the one that has slept the shortest, or start one; where all are awake none is left."""
@@ -143,8 +140,8 @@ class Threads:
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         worker = _Worker()
         name = f"{self._name}_{len(self._workers)}"
-        self._workers.append(worker)
         threading.Thread(target=self._work, args=(worker, loop), name=name, daemon=True).start()
+        self._workers.append(worker)
 
     def _work(self, worker: _Worker, loop: asyncio.AbstractEventLoop) -> None:
         """One thread's life."""
@@ -185,13 +182,15 @@ class Threads:
 
     def _hear(self) -> None:
         self._told = False
+        if self._next_look is not None and not self._jobs:
+            self._next_look.cancel()
+            self._next_look = None
         self._hand_out()
 
     def _hand_out(self) -> None:
         """On the loop: all results there are."""
         while self._results:
             future, value, error = self._results.popleft()
-            self._unfinished -= 1
             if future.done():  # its caller was cancelled
                 continue
             if error is None:

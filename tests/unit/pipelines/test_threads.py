@@ -99,6 +99,7 @@ async def test_one_thread_does_what_came_together_and_tells_it_together(monkeypa
         names = await asyncio.gather(*(threads.run(lambda: threading.current_thread().name) for _ in range(50)))
         assert set(names) == {"test_0"}
         assert len(told) == turn
+        assert threads._next_look is None, "and nobody looks where nothing waits"
     threads.close()
 
 
@@ -162,14 +163,38 @@ async def test_what_ended_before_a_job_hung_is_told() -> None:
 
 
 async def test_beside_one_that_hangs_the_next_begin_without_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads, go = Threads(2, "test", patience=0.001), threading.Event()
-    stuck = asyncio.create_task(threads.run(go.wait))
+    threads, begun, go = Threads(2, "test", patience=0.001), threading.Event(), threading.Event()
+
+    def hang() -> bool:
+        begun.set()
+        return go.wait()
+
+    stuck = asyncio.create_task(threads.run(hang))
+    await threads_have_begun(begun)
     assert await threads.run(int) == 0, "somebody has looked, and woken the second"
     monkeypatch.setattr(threads, "_look", lambda _: None)
     for _ in range(20):
         assert await threads.run(int) == 0
     go.set()
     assert await stuck
+    threads.close()
+
+
+async def test_where_no_thread_can_be_started_jobs_wait_until_one_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = Threads(1, "test", patience=0.001)
+    troubles: list[Exception] = []
+    start = threading.Thread.start
+
+    def refuse(thread: threading.Thread) -> None:
+        if len(troubles) == 3:
+            start(thread)
+        else:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context["exception"]))
+    assert await threads.run(int) == 0
+    assert len(troubles) == 3
     threads.close()
 
 
