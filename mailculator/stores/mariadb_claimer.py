@@ -128,10 +128,12 @@ class Claimer:
         async def work(session: Session) -> None:
             found = await claims.due(session, stage, limit, token=token)
             taken.emails, taken.odd = found.emails, len(found.odd)
-            await claims.take(session, stage, found, lease=lease, holder=holder, token=token)
+            writes = claims.taking(session, stage, found, lease=lease, holder=holder, token=token)
+            ids = reservations.reservable([email.id for email in found.emails]) if stage is SENDER else []
+            # Last, so that another store which wants one of them waits no longer than it must.
+            answers = await session.execute_all([*writes, *reservations.reserving(session, ids)])
             if stage is SENDER:
-                # Last, so that another store which wants one of them waits no longer than it must.
-                taken.reserved = await reservations.reserve(session, found.emails)
+                taken.reserved = await reservations.reserved(session, ids, answers[len(writes) :])
 
         await self._pool.run("claim", work)
 

@@ -14,6 +14,7 @@ from mailculator.stores.mariadb_rows import (
     Line,
     chunks,
     collisions,
+    history,
     lock,
     look,
     maybe_utc,
@@ -22,7 +23,6 @@ from mailculator.stores.mariadb_rows import (
     plain,
     text,
     utc,
-    write_history,
 )
 
 # The index gives the rows due in their order: about as many are read as are claimed, however long the queue is. Left
@@ -47,6 +47,9 @@ _CLAIM = (
     " lease_until = NOW(6) + INTERVAL %s MICROSECOND, attempts = attempts + 1, reached_at = {reached},"
     " updated_at = NOW(6) WHERE id IN %s"
 )
+
+_FORGET = "UPDATE emails SET attempts = 0, failing_since = NULL, last_error = NULL, crashes = 0 WHERE id IN %s"
+_PARK = "UPDATE emails SET parked = 1, last_error = %s WHERE id = %s AND status = %s"
 
 # Rows that an older consumer moved to SENT or FAILED carry no time of it: their last update was that move.
 _REACHED_BEFORE = "COALESCE(reached_at, updated_at)"
@@ -119,27 +122,30 @@ def _anew(email: Email) -> Email:
     return replace(email, attempts=1, failing_for=0.0, last_error=None, crashes=0)
 
 
-async def take(session: Session, stage: Stage, found: Due, *, lease: float, holder: str, token: str) -> None:
-    """Claim what was found, and park what is odd. RowRefused when a row cannot be written; see `set_aside`."""
-    await park(session, stage, found.odd)
-    await forget_tries(session, found.anew)
+def taking(session: Session, stage: Stage, found: Due, *, lease: float, holder: str, token: str) -> list[str]:
+    """The statements that claim what was found, and park what is odd.
+
+    Of one that is refused, and so of a row that cannot be written, RowRefused is what comes; see `set_aside`.
+    """
     # What the holder is called must not decide whether a row can be written.
     name = plain(holder) or ""
-    for chunk in chunks([email.id for email in found.emails]):
-        await session.execute(
-            _CLAIM.format(reached=_reached(stage)), (stage.working, token, text(name, 128), microseconds(lease), chunk)
-        )
+    claim = _CLAIM.format(reached=_reached(stage))
     note = clean(f"claimed by {name}")
-    await write_history(session, [Line(email.id, email.status, note, email.version) for email in found.emails])
+    return [
+        *_parking(session, stage, found.odd),
+        *(session.filled(_FORGET, (chunk,)) for chunk in chunks(found.anew)),
+        *(
+            session.filled(claim, (stage.working, token, text(name, 128), microseconds(lease), chunk))
+            for chunk in chunks([email.id for email in found.emails])
+        ),
+        *history(session, [Line(email.id, email.status, note, email.version) for email in found.emails]),
+    ]
 
 
 async def forget_tries(session: Session, ids: Sequence[str]) -> None:
     """Of rows that another program moved here: what an earlier stage's tries have left in them."""
     for chunk in chunks(ids):
-        await session.execute(
-            "UPDATE emails SET attempts = 0, failing_since = NULL, last_error = NULL, crashes = 0 WHERE id IN %s",
-            (chunk,),
-        )
+        await session.execute(_FORGET, (chunk,))
 
 
 def _reached(stage: Stage) -> str:
@@ -151,11 +157,11 @@ async def park(session: Session, stage: Stage, odd: Mapping[str, str]) -> None:
 
     Passed over in silence they would be met again by every claim, and by nobody else.
     """
-    for email_id, why in odd.items():
-        await session.execute(
-            "UPDATE emails SET parked = 1, last_error = %s WHERE id = %s AND status = %s",
-            (plain(why), email_id, stage.waiting),
-        )
+    await session.execute_all(_parking(session, stage, odd))
+
+
+def _parking(session: Session, stage: Stage, odd: Mapping[str, str]) -> list[str]:
+    return [session.filled(_PARK, (plain(why), email_id, stage.waiting)) for email_id, why in odd.items()]
 
 
 async def set_aside(session: Session, stage: Stage, emails: Sequence[Email]) -> int:

@@ -112,14 +112,36 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no t
         """Whether the server has closed it; nobody is told while it lies idle."""
         return self._writer is None or self._reader.at_eof() or self._writer.is_closing()
 
-    async def fetch(self, sql: str) -> Result:
-        """Errors: as Replies.next, and MySQLError when it is closed."""
+    async def fetch(self, statements: Sequence[str]) -> list[Result]:
+        """Send them all, and then read the replies: each is run whatever has become of those before it.
+
+        Errors: of the first that was refused, as Replies.next, when all have been answered; MySQLError when it is
+        closed.
+        """
+        if len(statements) > 1 and not self.pipelines:
+            return [result for sql in statements for result in await self.fetch((sql,))]
         self._ensure_alive()
-        self._writer.write(query(sql))
-        result = await self._replies.next()
+        self._writer.write(b"".join(map(query, statements)))
+        results: list[Result] = []
+        refusal: MySQLError | None = None
+        for _ in statements:
+            try:
+                results.append(await self._replies.next())
+            except MySQLError as error:
+                refusal = refusal or error
+            except OSError as error:
+                # A server that ends says why, and goes.
+                raise refusal or error from error
         # The driver escapes by it.
         self.server_status = self._replies.status
-        return result
+        if refusal is not None:
+            raise refusal
+        return results
+
+    @property
+    def pipelines(self) -> bool:
+        """Whether it takes a statement before the last one is answered. MySQL's clouds have proxies that do not."""
+        return "MariaDB" in self.get_server_info()
 
     def close(self) -> None:
         """At once: an orderly end of TLS would wait for a peer that may be gone."""
@@ -154,6 +176,7 @@ class Connection:
         self.generation = 0
         self._driver = driver
         self._endpoint = endpoint
+        self._autocommit: bool | None = None
 
     @property
     def usable(self) -> bool:
@@ -161,23 +184,41 @@ class Connection:
         return not self._driver.at_end
 
     async def execute(self, op: str, sql: str, parameters: Sequence[object] = (), *, left: float = math.inf) -> Result:
-        """Run one statement; `%s` marks a parameter, and a sequence is one: `IN %s`.
+        """Run one statement in autocommit mode; `%s` marks a parameter, and a sequence is one: `IN %s`.
 
         Arguments:
             left: seconds that the answer may take, where that is less than the endpoint's timeout.
 
         Errors: those of mariadb_errors, and StoreRejected.
         """
-        if parameters:
-            sql %= tuple(self.literal(value) for value in parameters)
+        return (await self.execute_all(op, [self.filled(sql, parameters)], left=left))[0]
+
+    async def execute_all(
+        self, op: str, statements: Sequence[str], *, autocommit: bool = True, left: float = math.inf
+    ) -> list[Result]:
+        """Run statements that are sent in one go: each is run whatever has become of those before it.
+
+        Arguments:
+            autocommit: False for a part of a transaction. With it off, what follows when the server has given one up
+                is a transaction, too, and not committed before somebody says so.
+
+        Errors: of the first that failed, as `execute`.
+        """
+        switch = [] if autocommit is self._autocommit else [f"SET autocommit = {autocommit:d}"]
         store = self._endpoint.store
         try:
             async with asyncio.timeout(min(left, self._endpoint.timeout)):
-                return await self._driver.fetch(sql)
+                results = await self._driver.fetch([*switch, *statements])
         except TimeoutError as error:
             raise Lost(store, op, f"no answer within {self._endpoint.timeout:g} s") from error
         except (MySQLError, OSError) as error:
             raise translate(error, store, op) from error
+        self._autocommit = autocommit
+        return results[len(switch) :]
+
+    def filled(self, sql: str, parameters: Sequence[object]) -> str:
+        """A statement with its parameters in their places; without any, `%` stands for itself."""
+        return sql % tuple(map(self.literal, parameters)) if parameters else sql
 
     def literal(self, value: object) -> str:
         """A parameter as it stands in a statement, for those that are put together from a few that recur."""
@@ -233,8 +274,7 @@ async def connect(endpoint: Endpoint) -> Connection:
     try:
         async with asyncio.timeout(limit):
             await driver.open()
-            for statement in _session(driver.get_server_info(), endpoint.timeout):
-                await driver.fetch(statement)
+            await driver.fetch(_session(driver.get_server_info(), endpoint.timeout))
     except BaseException as error:
         driver.close()
         if isinstance(error, TimeoutError):

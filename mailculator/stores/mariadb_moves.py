@@ -13,7 +13,7 @@ from mailculator.stores.mariadb_claims import forget_tries, microseconds
 from mailculator.stores.mariadb_errors import RowRefused
 from mailculator.stores.mariadb_overdue import lock_expired
 from mailculator.stores.mariadb_pool import Session
-from mailculator.stores.mariadb_rows import FEW, Held, Line, chunks, lock, look, per_row, plain, text, write_history
+from mailculator.stores.mariadb_rows import FEW, Held, Line, chunks, history, lock, look, per_row, plain, text
 
 _UPDATE = (
     "UPDATE emails SET {} WHERE id IN %s AND status = %s AND version = {version}"
@@ -117,27 +117,29 @@ async def _write(session: Session, moves: Sequence[Move], names: Names | None) -
     groups: dict[_Shape, list[Move]] = {}
     for move in moves:
         groups.setdefault(_shape(move), []).append(move)
-    for shape, group in groups.items():
-        await _update(session, shape, group, names)
-    await write_history(session, [Line(move.email.id, move.to, move.note, move.email.version + 1) for move in moves])
+    updates = [
+        (_update(session, shape, chunk, names), len(chunk))
+        for shape, group in groups.items()
+        for chunk in _pieces(group, named=names is not None)
+    ]
+    told = history(session, [Line(move.email.id, move.to, move.note, move.email.version + 1) for move in moves])
+    results = await session.execute_all([*(sql for sql, _ in updates), *told])
+    # The rows are locked and compared already. That the statements ask again makes a slip in the comparison an error
+    # and not somebody else's work undone.
+    changed = sum(count - result.affected for (_, count), result in zip(updates, results, strict=False))
+    if changed:
+        raise RowRefused("mysql", "record", f"{changed} rows changed under their locks")
 
 
-async def _update(session: Session, shape: _Shape, moves: Sequence[Move], names: Names | None = None) -> None:
-    for chunk in _pieces(moves, named=names is not None):
-        ids = [move.email.id for move in chunk]
-        values = _values(shape, ids, chunk)
-        if names is not None:
-            values.varied("claim_token = {}", [names(move.email) for move in chunk])
-        version, versions = per_row(ids, [move.email.version for move in chunk])
-        token, tokens = per_row(ids, [move.email.claim_token for move in chunk])
-        # The rows are locked and compared already. That the statement asks again makes a slip in the comparison an
-        # error and not somebody else's work undone.
-        result = await session.execute(
-            _UPDATE.format(", ".join(values.clauses), version=version, token=token),
-            [*values.parameters, ids, shape.origin, *versions, *tokens],
-        )
-        if result.affected != len(ids):
-            raise RowRefused("mysql", "record", f"{len(ids) - result.affected} rows changed under their locks")
+def _update(session: Session, shape: _Shape, moves: Sequence[Move], names: Names | None = None) -> str:
+    ids = [move.email.id for move in moves]
+    values = _values(shape, ids, moves)
+    if names is not None:
+        values.varied("claim_token = {}", [names(move.email) for move in moves])
+    version, versions = per_row(ids, [move.email.version for move in moves])
+    token, tokens = per_row(ids, [move.email.claim_token for move in moves])
+    sql = _UPDATE.format(", ".join(values.clauses), version=version, token=token)
+    return session.filled(sql, [*values.parameters, ids, shape.origin, *versions, *tokens])
 
 
 def _pieces(moves: Sequence[Move], *, named: bool) -> Iterator[Sequence[Move]]:

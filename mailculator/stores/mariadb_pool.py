@@ -42,16 +42,35 @@ class Session:
 
     Arguments:
         left: seconds that are left for the verb; StoreUnavailable when there are none.
+        transaction: whether all that is executed is one, from its first statement on.
     """
 
-    def __init__(self, connection: Connection, op: str, left: Callable[[str], float]) -> None:
+    def __init__(
+        self, connection: Connection, op: str, left: Callable[[str], float], *, transaction: bool = False
+    ) -> None:
         self._connection = connection
         self._op = op
         self._left = left
+        self._transaction = transaction
 
     async def execute(self, sql: str, parameters: Sequence[object] = ()) -> Result:
         """Run one statement; `%s` marks a parameter, and a sequence is one: `IN %s`. Errors: as Connection.execute."""
-        return await self._connection.execute(self._op, sql, parameters, left=self._left(self._op))
+        return (await self.execute_all([self.filled(sql, parameters)]))[0]
+
+    async def execute_all(self, statements: Sequence[str]) -> list[Result]:
+        """Run statements with one wait for all: each is run whatever has become of those before it.
+
+        Errors: of the first that failed, as Connection.execute.
+        """
+        if not statements:
+            return []
+        return await self._connection.execute_all(
+            self._op, statements, autocommit=not self._transaction, left=self._left(self._op)
+        )
+
+    def filled(self, sql: str, parameters: Sequence[object]) -> str:
+        """As Connection.filled, for `execute_all`."""
+        return self._connection.filled(sql, parameters)
 
     def literal(self, value: object) -> str:
         """As Connection.literal. A statement with literals is executed without parameters."""
@@ -111,12 +130,16 @@ class Pool:
             _DEADLINE.reset(token)
 
     @asynccontextmanager
-    async def session(self, op: str) -> AsyncIterator[Session]:
-        """Borrow a connection in autocommit mode, for a single statement or several that need not agree."""
+    async def session(self, op: str, *, transaction: bool = False) -> AsyncIterator[Session]:
+        """Borrow a connection, for a single statement or several that need not agree.
+
+        Arguments:
+            transaction: see `transaction`, which also ends it.
+        """
         deadline = self._deadline()
         connection = await self._acquire(op, deadline)
         try:
-            yield Session(connection, op, partial(self._left, deadline))
+            yield Session(connection, op, partial(self._left, deadline), transaction=transaction)
         except BaseException as error:
             # Cancelled or failed in the middle, nobody knows what is still to come on it.
             connection.close()
@@ -133,8 +156,7 @@ class Pool:
 
         Errors: CommitLost when the reply to COMMIT did not come.
         """
-        async with self.session(op) as session:
-            await session.execute("START TRANSACTION")
+        async with self.session(op, transaction=True) as session:
             try:
                 yield session
             except (Aborted, RowRefused):

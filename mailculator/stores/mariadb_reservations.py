@@ -11,10 +11,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from mailculator.model import Email, Status
+from mailculator.model import Status
 from mailculator.stores.guard import KEEPER, OTHER, PAST_READY
 from mailculator.stores.mariadb_pool import Session
 from mailculator.stores.mariadb_rows import chunks
+from mailculator.stores.mariadb_wire import Result
 
 KEPT = 31 * 86400
 """Seconds for which a reservation outlives its last claim, at the least."""
@@ -71,18 +72,26 @@ class Reservation(NamedTuple):
     settled: bool
 
 
-async def reserve(session: Session, emails: Sequence[Email]) -> dict[str, Reservation]:
-    """Reserve what a claim of ours has just taken. What another store has stays that store's."""
+def reserving(session: Session, ids: Sequence[str]) -> list[str]:
+    """The statements that reserve what a claim of ours takes. What another store has stays that store's.
+
+    Arguments:
+        ids: as `reservable` gives them.
+    """
+    return [session.filled(_CLAIMED, (KEEPER, chunk)) for chunk in chunks(ids)]
+
+
+async def reserved(session: Session, ids: Sequence[str], answers: Sequence[Result]) -> dict[str, Reservation]:
+    """How the reservations stand after those statements."""
     found: dict[str, Reservation] = {}
-    for chunk in chunks(_reservable([email.id for email in emails])):
-        written = (await session.execute(_CLAIMED, (KEEPER, chunk))).affected
-        found.update(await _written(session, KEEPER, chunk, written))
+    for chunk, answer in zip(chunks(ids), answers, strict=True):
+        found.update(await _written(session, KEEPER, chunk, answer.affected))
     return found
 
 
 async def _reserve_for(session: Session, store: str, ttls: Mapping[str, int | None]) -> dict[str, Reservation]:
     found: dict[str, Reservation] = {}
-    for chunk in chunks(_reservable(ttls)):
+    for chunk in chunks(reservable(ttls)):
         parameters = [value for email_id in chunk for value in (email_id, store, _end(ttls[email_id]))]
         rows = "VALUES " + ", ".join([_ONE] * len(chunk))
         written = (await session.execute(_RESERVE.format(rows), parameters)).affected
@@ -90,7 +99,8 @@ async def _reserve_for(session: Session, store: str, ttls: Mapping[str, int | No
     return found
 
 
-def _reservable(ids: Iterable[str]) -> list[str]:
+def reservable(ids: Iterable[str]) -> list[str]:
+    """Those that a reservation can name, in the order in which they are locked."""
     return sorted({email_id for email_id in ids if len(email_id) <= LONGEST_ID})
 
 

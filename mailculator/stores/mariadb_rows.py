@@ -153,6 +153,12 @@ async def _read(session: Session, sql: str, ids: Sequence[str]) -> dict[str, Hel
 
 async def write_history(session: Session, lines: Sequence[Line]) -> None:
     """Insert history rows, many in a statement. DuplicateRow when a version is there already."""
+    await session.execute_all(history(session, lines))
+
+
+def history(session: Session, lines: Sequence[Line]) -> list[str]:
+    """The statements of `write_history`."""
+    statements: list[str] = []
     for chunk in chunks(lines):
         # What many lines say alike is escaped once.
         told: dict[tuple[Status, str | None, int | None], str] = {}
@@ -163,7 +169,8 @@ async def write_history(session: Session, lines: Sequence[Line]) -> None:
             if rest is None:
                 rest = told[what] = _told(session, line)
             rows.append(f"({session.literal(line.email_id)}, {rest}, NOW(6))")
-        await session.execute(f"{_INSERT_HISTORY} {', '.join(rows)}")
+        statements.append(f"{_INSERT_HISTORY} {', '.join(rows)}")
+    return statements
 
 
 def _told(session: Session, line: Line) -> str:

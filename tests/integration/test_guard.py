@@ -385,8 +385,12 @@ async def test_a_reservation_waits_for_a_claim_that_is_under_way(bench: Bench, c
 
     async def claim(session: Session) -> None:
         found = await mariadb_claims.due(session, SENDER, 10, token="t" * 32)
-        await mariadb_claims.take(session, SENDER, found, lease=60, holder="me", token="t" * 32)
-        await mariadb_reservations.reserve(session, found.emails)
+        await session.execute_all(
+            [
+                *mariadb_claims.taking(session, SENDER, found, lease=60, holder="me", token="t" * 32),
+                *mariadb_reservations.reserving(session, [email.id for email in found.emails]),
+            ]
+        )
         tasks.append(asyncio.create_task(bench.other.claim([email_id], bench.guard)))
         await waits_for_a_lock(bench)
         if not commits:

@@ -199,7 +199,7 @@ async def test_g1_the_statement_itself_refuses_a_stale_claim(store: MariadbStore
     stale = Move(dataclasses.replace(email, **changes), Status.READY, None, domain="example.com")
 
     async def write(session: Session) -> None:
-        await mariadb_moves._update(session, mariadb_moves._shape(stale), [stale])
+        await mariadb_moves._write(session, [stale], None)
 
     with pytest.raises(RowRefused, match="1 rows changed"):
         await store._pool.run("record", write)
@@ -217,7 +217,7 @@ async def test_g1_a_statement_for_several_claims_refuses_a_row_of_anothers(store
     moves[0] = dataclasses.replace(moves[0], email=swapped)
 
     async def write(session: Session) -> None:
-        await mariadb_moves._update(session, mariadb_moves._shape(moves[0]), moves)
+        await mariadb_moves._write(session, moves, None)
 
     with pytest.raises(RowRefused, match="1 rows changed"):
         await store._pool.run("record", write)
@@ -394,7 +394,7 @@ async def test_a_claim_reads_what_it_takes_however_long_the_queue_is(
             await session.execute("FLUSH STATUS")
             token = uuid.uuid4().hex
             found = await mariadb_claims.due(session, stage, 20, token=token)
-            await mariadb_claims.take(session, stage, found, lease=60, holder="me", token=token)
+            await session.execute_all(mariadb_claims.taking(session, stage, found, lease=60, holder="me", token=token))
             status = await session.execute("SHOW SESSION STATUS WHERE Variable_name RLIKE '^(Handler_read|Sort)'")
         assert len(found.emails) == 20
         reads = {name: int(value) for name, value in status.rows}
