@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,12 +23,15 @@ def promtool(*arguments: str | Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# Read once: it takes a tenth of a second, and each of some hundred tests asks for them.
+@functools.cache
 def rules() -> list[dict[str, Any]]:
     """All rules that are shipped: alarms, and what is recorded."""
     document = yaml.safe_load(RULES.read_text(encoding="utf-8"))
     return [rule for group in document["groups"] for rule in group["rules"]]
 
 
+@functools.cache
 def cases() -> list[dict[str, Any]]:
     """The tests that stand beside them."""
     found: list[dict[str, Any]] = yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"]
