@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stub_machine import ROOT, Machine
+from tests.support.stub_machine import MAVEN, ROOT, Machine
 
 
 @pytest.fixture
@@ -67,6 +67,19 @@ def test_ci_uses_the_dynamodb_that_is_named(machine: Machine) -> None:
 
     assert done.returncode == 0
     assert machine.calls("make") == [*BEFORE, TESTS]
+
+
+def test_ci_fetches_dynamodb_local_while_it_checks(machine: Machine, tmp_path: Path) -> None:
+    machine.can_run_dynamodb_local()
+    fetched = tmp_path / "fetched"
+    os.mkfifo(fetched)  # who reads waits for who writes
+    machine.stub("mvn", f"{MAVEN}\necho >{fetched}")
+    machine.stub("make", f'[ "$1" != check ] || read -r <{fetched}')
+
+    done = ci(machine)
+
+    assert done.returncode == 0
+    assert machine.calls("make")[-1] == TESTS
 
 
 @pytest.mark.parametrize("failing", [*BEFORE, TESTS])
