@@ -16,7 +16,7 @@ from mailculator.clock import Clock, SystemClock
 from mailculator.journal.disk import Disk, SystemDisk
 from mailculator.journal.errors import JournalBroken, words
 from mailculator.journal.framing import frame
-from mailculator.journal.marks import DURABLE, Key, Kind, Mark, Reply, encode
+from mailculator.journal.marks import DURABLE, Key, Kind, Reply, encode_marks
 from mailculator.journal.scribe import Scribe, Waiter
 from mailculator.journal.segments import Segments
 from mailculator.journal.trimming import trim
@@ -195,7 +195,7 @@ class Journal:
 
     def _records(self, kind: Kind, keys: Sequence[Key], reply: Reply | None = None) -> bytes:
         monotonic, wall = int(self._clock.now() * 1000), int(self._wall().timestamp() * 1000)
-        return b"".join([frame(encode(Mark(kind, key, monotonic, wall, reply))) for key in keys])
+        return b"".join(map(frame, encode_marks(kind, keys, monotonic=monotonic, wall=wall, reply=reply)))
 
     def _put(self, kind: Kind, keys: Sequence[Key], reply: Reply | None) -> asyncio.Future[None]:
         if self.trouble is not None or self._scribe is None:
