@@ -49,6 +49,21 @@ def test_marks_are_written_as_the_documentation_shows_them() -> None:
     assert encode(opening) == b"SEGMENT 1 2 1 web%201 abababababababababababababababab 1.2.0"
 
 
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        (Key("my sql", "5f0c", 4), b"my%20sql 5f0c 4"),
+        (Key("mysql", "5f 0c", 4), b"mysql 5f%200c 4"),
+        (Key("a b", "", 4), b"a%20b  4"),
+        (Key("50%", "5f0c", 4), b"50%25 5f0c 4"),
+        (Key("mysql", "5f\n0c", 4), b"mysql 5f%0A0c 4"),
+        (Key("mysql", "è", 4), b"mysql %C3%A8 4"),
+    ],
+)
+def test_what_would_end_a_field_is_quoted(key: Key, name: bytes) -> None:
+    assert encode_key(key) == name
+
+
 @pytest.mark.parametrize("character", ["x", "é", "€", "😀"])
 def test_a_long_reply_is_cut_at_500_octets_between_two_characters(character: str) -> None:
     entry = decode(encode(Mark(Kind.ACCEPTED, Key("s", "a", 1), 1, 2, Reply(250, character * 600))))
