@@ -84,6 +84,7 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
         output.reconfigure(errors="backslashreplace")  # a terminal that knows no UTF-8 costs no line
     terminal = output.isatty()
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not terminal)
+    lines = log_lines.Output(output)
     structlog.configure(
         processors=log_lines.processors(
             as_json=as_json,
@@ -91,7 +92,7 @@ def configure(settings: Settings, *, stream: TextIO | None = None) -> None:
             colors=terminal and "NO_COLOR" not in os.environ,
         ),
         wrapper_class=structlog.make_filtering_bound_logger(_level(settings)),
-        logger_factory=structlog.WriteLoggerFactory(output),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

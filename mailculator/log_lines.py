@@ -1,4 +1,4 @@
-"""What a line of the log looks like, and what it is cleaned of.
+"""What a line of the log looks like, what it is cleaned of, and how it leaves.
 
 A line is JSON when the output is no terminal, so that collectors need no parser of ours, and readable when it is one.
 Whatever passes through here, also from libraries, leaves without control characters (CWE-117) and, unless the operator
@@ -7,9 +7,11 @@ asked for them, without full mail addresses.
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 import orjson
 import structlog
@@ -52,6 +54,35 @@ def _json(_logger: Any, level: str, fields: EventDict) -> str:
     """The line. When, how bad and what come first, for those who read JSON with their eyes."""
     line = {"timestamp": datetime.now(UTC), "level": level, "event": fields.pop("event", None), **fields}
     return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z).decode("utf-8")
+
+
+class Output:
+    """Where lines go, as structlog's last step. What one turn of the event loop writes leaves together: under load that
+    is a line for each of hundreds of emails. Where no loop runs, in a command or a thread, a line leaves at once.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._leaves_with: asyncio.AbstractEventLoop | None = None
+
+    def msg(self, line: str) -> None:
+        """Write one line. Errors: OSError, ValueError, those of the stream."""
+        self._stream.write(line + "\n")
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._stream.flush()
+            return
+        if self._leaves_with is not loop:
+            self._leaves_with = loop
+            loop.call_soon(self._leave)
+
+    debug = info = warning = error = critical = msg
+
+    def _leave(self) -> None:
+        self._leaves_with = None
+        with suppress(OSError, ValueError):  # a log that cannot be written to stops no mail
+            self._stream.flush()
 
 
 def _below(_logger: Any, _method: str, fields: EventDict) -> EventDict:

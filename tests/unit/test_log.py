@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -368,6 +369,64 @@ def test_a_log_that_cannot_be_written_to_stops_nothing() -> None:
     written.observe(moved())
     logging.getLogger("library").error("x")
     assert stream.getvalue() == ""
+
+
+class Flushed(io.StringIO):
+    """Keeps what has left of what was written."""
+
+    left = ""
+    flushes = 0
+    error: type[Exception] | None = None
+
+    def flush(self) -> None:
+        self.flushes += 1
+        if self.error is not None:
+            raise self.error
+        self.left = self.getvalue()
+
+
+def test_without_a_loop_a_line_leaves_at_once() -> None:
+    stream = Flushed()
+    written = Written(stream)
+    for count in (1, 2):
+        written.tell(moved())
+        assert stream.left.count("\n") == count
+
+
+async def test_the_lines_of_a_turn_leave_together() -> None:
+    stream = Flushed()
+    written = Written(stream)
+    for turn in (1, 2):
+        written.tell(moved(), moved(), moved())
+        structlog.get_logger().warning("of another part")
+        assert stream.flushes == turn - 1
+        await asyncio.sleep(0)
+        assert (stream.flushes, stream.left.count("\n")) == (turn, 4 * turn)
+
+
+def test_a_loop_that_ended_before_its_lines_left_keeps_none_of_a_later_one() -> None:
+    stream = Flushed()
+    written = Written(stream)
+
+    async def tell() -> None:
+        written.tell(moved())
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(tell())
+    loop.close()
+    asyncio.run(tell())
+    assert stream.left.count("\n") == 2
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, ValueError])
+async def test_lines_that_cannot_leave_stop_nothing(error: type[Exception]) -> None:
+    stream = Flushed()
+    stream.error = error
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    Written(stream).tell(moved())
+    await asyncio.sleep(0)
+    assert (stream.flushes, told) == (1, [])
 
 
 def test_standard_output_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:
