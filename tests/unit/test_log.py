@@ -412,8 +412,11 @@ def test_a_loop_that_ended_before_its_lines_left_keeps_none_of_a_later_one() -> 
         written.tell(moved())
 
     loop = asyncio.new_event_loop()
-    loop.run_until_complete(tell())
+    loop.call_soon(loop.stop)
+    loop.call_soon(lambda: written.tell(moved()))  # in the loop's last turn
+    loop.run_forever()
     loop.close()
+    assert stream.flushes == 0
     asyncio.run(tell())
     assert stream.left.count("\n") == 2
 
