@@ -25,6 +25,7 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.fleet import Fleet
 from tests.chaos.ground import Ground
 from tests.chaos.load import Load, Moods, refused
+from tests.chaos.parts import PARTS, Part
 from tests.chaos.record import Record, percentile
 from tests.chaos.verdict import Account, Verdict, judge
 from tests.support.counting_sink import CountingCallback, CountingSink
@@ -105,6 +106,7 @@ class Chaos:
         mails: put on the queue in all at the least, while the blows fall.
         variables: of the replicas, beside what leads them to the queue, the relay and the callback.
         seed: of what befalls whom, and of the mails.
+        part: which one of those that make up the run side by side.
         per_round: blows until everything has to come to its end.
         keep: told the record, before anything is held against it.
     """
@@ -118,6 +120,7 @@ class Chaos:
     variables: Variables
     moods: Moods
     seed: int
+    part: Part = Part()
     per_round: int = ROUND
     keep: Callable[[Record], None] = Record.keep
     fleet: Fleet = field(init=False)
@@ -224,6 +227,8 @@ class Chaos:
             rescue_p99=percentile(rescued, 0.99),
             recovery_p50=percentile(again, 0.5),
             recovery_p99=percentile(again, 0.99),
+            part=self.part.number,
+            parts=self.part.of,
         )
 
     @contextmanager
@@ -232,7 +237,7 @@ class Chaos:
         try:
             yield
         except BaseException as error:
-            amounts = {name: os.environ[name] for name in (MAILS, *BLOWS.values()) if name in os.environ}
+            amounts = {name: os.environ[name] for name in (MAILS, PARTS, *BLOWS.values()) if name in os.environ}
             given = " ".join(f"{name}={value}" for name, value in {**amounts, SEED: str(self.seed)}.items())
             test = os.environ.get("PYTEST_CURRENT_TEST", f"tests/chaos/test_chaos_{self.what}.py").partition(" ")[0]
             error.add_note(f"seed {self.seed}; again: {given} .venv/bin/pytest '{test}'")
@@ -248,6 +253,7 @@ def prepare(
     mails: int,
     *,
     moods: Moods | None = None,
+    part: Part = Part(),  # noqa: B008  # a value, which nobody can change
     **variables: object,
 ) -> Chaos:
     """A run that has not begun.
@@ -255,6 +261,7 @@ def prepare(
     Arguments:
         mails: before the store's share is taken, where the environment asks for nothing else.
         moods: of the relay, if not the usual ones.
+        part: which one of the run; it gets its share of the mails.
         variables: of the replicas.
     """
     seed = new_seed()
@@ -265,10 +272,11 @@ def prepare(
         callback=callback,
         folder=folder,
         replicas=REPLICAS[ground.store],
-        mails=mail_count(ground.store, mails),
+        mails=part.share(mail_count(ground.store, mails)),
         variables={**USUAL, **special, "MAILCULATOR_LEASE": LEASES[ground.store], **variables},
         moods=moods or Moods(),
         seed=seed,
+        part=part,
     )
 
 

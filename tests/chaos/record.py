@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from benchmarks.report import machine
+from tests.chaos.parts import Part
 
 RECORDS = "MAILCULATOR_TEST_CHAOS_RECORDS"
 """Directory that the records go to; none are written when it is not set."""
@@ -49,6 +50,7 @@ class Record:
         refused_writes: claims that frozen processes were told they had lost.
         rescue: seconds from a blow to the rescue of the last of what was held; p50 and p99, None without any.
         recovery: seconds from a blow to the last of its mails being worked on again; likewise.
+        part, parts: which one of how many, where a run was cut into such as run side by side.
         commit: of the tree that was run; empty if unknown.
         size: full or small.
     """
@@ -77,13 +79,15 @@ class Record:
     rescue_p99: float | None
     recovery_p50: float | None
     recovery_p99: float | None
+    part: int = 1
+    parts: int = 1
     commit: str = field(default_factory=tree)
     size: str = field(default_factory=asked_size)
 
     @property
     def name(self) -> str:
         """Of the row that it fills, fit for a file."""
-        return _fit(f"{self.what}-{self.store}")
+        return _fit(Part(self.part, self.parts).label(f"{self.what}-{self.store}"))
 
     def keep(self) -> None:
         """Write it where the environment says, if it says so."""

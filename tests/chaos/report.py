@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -78,11 +79,15 @@ def _weight(one: Record | Proof) -> tuple[bool, datetime]:
 
 
 def newest(records: Iterable[Record]) -> list[Record]:
-    """The run of each kind on each store that counts, in the order of the page."""
-    found: dict[tuple[str, str], Record] = {}
+    """The run of each kind on each store that counts, part by part, in the order of the page."""
+    found: defaultdict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
     for record in sorted(records, key=_weight):
-        found[record.what, record.store] = record
-    return sorted(found.values(), key=lambda one: (_ORDER.index(one.what), list(_STORES).index(one.store)))
+        parts = found[record.what, record.store]
+        if any(other.parts != record.parts for other in parts.values()):
+            parts.clear()  # of a run that was cut otherwise, and counts for less
+        parts[record.part] = record
+    runs = [record for parts in found.values() for record in parts.values()]
+    return sorted(runs, key=lambda one: (_ORDER.index(one.what), list(_STORES).index(one.store), one.part))
 
 
 def newest_proofs(proofs: Iterable[Proof]) -> list[Proof]:
@@ -117,7 +122,7 @@ def _row(one: Record) -> str:
     faults = [one.lost, one.stuck, one.falsely_final, one.set_aside]
     cells = [
         one.what,
-        _STORES[one.store],
+        _store(one),
         one.replicas,
         f"{one.blows}, {one.struck}",
         f"{sum(one.mails.values()):,}",
@@ -136,7 +141,12 @@ def _seconds(p50: float | None, p99: float | None) -> str:
 
 def _origin(one: Record) -> str:
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in one.mails.items())
-    return f"- {one.what}, {_STORES[one.store]}: {_run(one)}; {kinds}. {one.machine}"
+    return f"- {one.what}, {_store(one)}: {_run(one)}; {kinds}. {one.machine}"
+
+
+def _store(one: Record) -> str:
+    """With the part, where it is one of several: percentiles cannot be summed, and each has a seed of its own."""
+    return _STORES[one.store] + (f", part {one.part} of {one.parts}" if one.parts > 1 else "")
 
 
 def _figures(one: Proof) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import report
+from tests.chaos.parts import PARTS, parts
 from tests.chaos.record import COMMIT, FULL, RECORDS, SIZE, SMALL, Proof, Record, percentile
 
 RECORD = Record(
@@ -61,6 +62,40 @@ def test_the_newest_of_each_in_the_order_of_the_page() -> None:
     older, drains = changed(date="2026-11-19T10:00:00+00:00"), changed(what="drains")
     sqlite = changed(store="sqlite")
     assert report.newest([drains, sqlite, RECORD, older]) == [RECORD, sqlite, drains]
+
+
+def part(number: int, of: int, seed: int, day: int = 20) -> Record:
+    return changed(what="freezes", seeds=(seed,), date=f"2026-11-{day}T10:00:00+00:00", part=number, parts=of)
+
+
+def test_each_part_of_a_run_is_kept_and_shown_with_its_own_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(RECORDS, str(tmp_path))
+    cut = [part(number, 3, seed) for number, seed in ((1, 11), (2, 12), (3, 13))]
+    for one in cut:  # which end in the same second
+        one.keep()
+    assert sorted(report.load(tmp_path)[0], key=lambda one: one.part) == cut
+    text = report.table(report.newest(reversed(cut)))
+    for number, seed in (1, 11), (2, 12), (3, 13):
+        assert f"| freezes | MariaDB, part {number} of 3 | 3 | 30, 25 |" in text
+        assert f"- freezes, MariaDB, part {number} of 3: small run of 2026-11-20; seed {seed};" in text
+
+
+def test_parts_of_a_run_that_was_cut_otherwise_do_not_stand_beside_the_one_that_counts() -> None:
+    before, after = part(1, 1, 1, day=18), [part(1, 2, 3), part(2, 2, 4)]
+    older = [part(number, 3, 2, day=19) for number in (1, 2, 3)]
+    assert report.newest([before, *older]) == older
+    assert report.newest([*after, *older, before]) == after
+
+
+@pytest.mark.parametrize(("amount", "shares"), [(300, [100, 100, 100]), (10, [4, 3, 3]), (2, [1, 1, 1])])
+def test_the_shares_of_the_parts_are_the_whole(amount: int, shares: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PARTS, "3")
+    assert [one.share(amount) for one in parts()] == shares
+    assert [one.label("mysql") for one in parts()] == [f"mysql-{number}-of-3" for number in (1, 2, 3)]
+    monkeypatch.delenv(PARTS)
+    assert [(one.share(amount), one.label("mysql")) for one in parts()] == [(amount, "mysql")]
 
 
 def test_the_table_stands_between_the_marks_and_nothing_else_is_touched(tmp_path: Path) -> None:
