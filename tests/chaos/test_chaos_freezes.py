@@ -1,7 +1,7 @@
 """Replicas stand still for twice their lease and go on: what others took up meanwhile they neither write nor send.
 
-`MAILCULATOR_TEST_CHAOS_FREEZES=300` makes it a matter of an hour, most of which passes in waiting: in three parts side by
-side (`MAILCULATOR_TEST_CHAOS_PARTS=3`, and as many workers) it is done in half of that.
+`MAILCULATOR_TEST_CHAOS_FREEZES=300` makes it a matter of an hour, most of which passes in waiting: in three parts side
+by side (`MAILCULATOR_TEST_CHAOS_PARTS=3`, and as many workers) it is done in half of that.
 """
 
 from __future__ import annotations
