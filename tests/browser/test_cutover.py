@@ -1,69 +1,79 @@
-"""A cutover on the page, made of a queue as it stands: what the service says of a real one is tested elsewhere."""
+"""A cutover on the page: the running service between DynamoDB and MariaDB, and what a store says that lists less."""
 
 from __future__ import annotations
 
-import json
-from typing import Any
+import re
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
-from tests.support.browser import SOON, Visit
+from mailculator.lifecycle import INTAKE, SENDER, Prepared, Retry
+from mailculator.model import NewEmail
+from tests.browser.conftest import replica
+from tests.support.browser import PATIENT, SOON, Visit
+from tests.support.counting_sink import CountingCallback
+from tests.support.dynamodb_bench import Bench
+from tests.support.outage_bench import Scene
+from tests.support.scenario import Queue
+from tests.support.service import ServiceProcess
+from tests.support.smtp_peer import SmtpPeer
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-CUTOVER = {
-    "phase": "overlap",
-    "title": "DynamoDB empties, MariaDB takes over",
-    "next_step": "stop the producers of DynamoDB",
-    "ready": False,
-    "hindrances": ["12 emails are in DynamoDB still"],
-}
-
-
-async def beside_dynamodb(visit: Visit) -> None:
-    """From now on the service is seen to work on DynamoDB as well, and to be moved from there."""
-    answer = await visit.page.request.get(f"{visit.base}/api/overview")
-    overview: dict[str, Any] = await answer.json()
-    other = {
-        **overview["stores"][0],
-        "store": "dynamodb",
-        "title": "DynamoDB",
-        "backlog": 12,
-        "can": {"search_domain": False, "list_terminal": False},
-    }
-    overview |= {"stores": [other, *overview["stores"]], "cutover": CUTOVER}
-
-    async def stream(route: Route) -> None:
-        body = f"event: overview\ndata: {json.dumps(overview)}\n\n"
-        await route.fulfill(headers={"Content-Type": "text/event-stream"}, body=body)
-
-    await visit.page.route("**/api/events", stream)
-    await visit.page.reload()
+LEFT = 3
+"""Emails on DynamoDB whose next try is in an hour."""
+SCALE = 0.1
+"""A cutover is judged once a minute, which is six seconds here."""
+ON_AN_EMULATOR = {"MAILCULATOR_LEASE": 900, "MAILCULATOR_DYNAMODB_INTERVAL": 1}
+"""It answers one request after the other: few at a time, and with as long for each as on DynamoDB itself."""
 
 
-async def test_both_stores_stand_on_one_plot_with_the_phase_and_what_is_in_the_way(visit: Visit) -> None:
-    await beside_dynamodb(visit)
+@pytest.fixture
+def scene(mariadb_queue: Queue, bench: Bench, relay: SmtpPeer, callback: CountingCallback, tmp_path: Path) -> Scene:
+    """Both queues, as docs/cutover.md switches them on."""
+    return Scene({**mariadb_queue.variables, **bench.variables}, mariadb_queue.producer, relay, callback, tmp_path)
 
-    cutover = visit.page.get_by_role("region", name="Cutover: DynamoDB empties, MariaDB takes over")
-    await expect(cutover).to_contain_text("Phase: overlap. Next: stop the producers of DynamoDB", timeout=SOON)
-    await expect(cutover).to_contain_text("12 emails are in DynamoDB still")
-    both = cutover.get_by_role("img", name="Backlog of both stores: DynamoDB 12, at the most 12; MariaDB 0")
-    await expect(both.locator("canvas")).to_be_visible()
-    await expect(visit.page.get_by_role("list", name="Statuses of")).to_have_count(2)
+
+@pytest.fixture
+async def service(scene: Scene, bench: Bench) -> AsyncIterator[ServiceProcess]:
+    """Both run, the older of them holds mail, and nobody knows yet whether the newer one works."""
+    await leave_behind(bench, LEFT)
+    async with replica(scene, "first", scale=SCALE, **ON_AN_EMULATOR) as process:
+        yield process
+
+
+async def leave_behind(bench: Bench, count: int) -> None:
+    """Emails that will not leave DynamoDB in this test."""
+    queue = await bench.open()
+    await queue.store.enqueue([NewEmail(str(uuid.uuid4()), "/payload.json", None) for _ in range(count)])
+    for stage, outcome in ((INTAKE, Prepared("example.com")), (SENDER, Retry("450 4.2.1 try later", 3600.0))):
+        queue.time.at += 2.0
+        await queue.record(*((one, outcome) for one in await queue.claim_all(stage, count)))
+
+
+async def test_a_cutover_between_two_stores_is_seen_and_each_says_what_it_can(visit: Visit, scene: Scene) -> None:
+    page = visit.page
+    cutover = page.get_by_role("region", name="Cutover: both run, ")
+    await expect(cutover).to_contain_text("Phase: 1. Next: let the producer write to MariaDB", timeout=PATIENT)
+    hindrance = cutover.get_by_role("listitem").filter(has_text="no email has ended on MariaDB")
+    await expect(hindrance).to_contain_text("insert test messages into MariaDB by hand")
+    lines = rf"MariaDB 0, at the most 0; DynamoDB {LEFT}, at the most {LEFT}"
+    both = cutover.get_by_role("img", name=re.compile(rf"^Backlog of both stores\b.*: {lines}"))
+    await expect(both.locator("canvas")).to_be_visible(timeout=PATIENT)
+    await expect(page.get_by_role("list", name="Statuses of")).to_have_count(2)
     assert not await visit.scrolls_sideways()
 
+    await scene.put(1)
+    await expect(hindrance).to_have_count(0, timeout=PATIENT)
 
-async def test_a_store_that_lists_less_says_so(visit: Visit) -> None:
-    await beside_dynamodb(visit)
-    page = visit.page
-    await expect(page.get_by_role("region", name="DynamoDB", exact=True)).to_be_visible(timeout=SOON)
-    ended = page.get_by_role("list", name="Statuses of DynamoDB").get_by_role("link", name="SENT-ACKNOWLEDGED")
-    await expect(ended).to_have_count(0)
-
-    await page.get_by_role("link", name="Emails").click()
-
-    await expect(page.get_by_role("navigation", name="Store").get_by_role("link", name="DynamoDB")).to_be_visible()
+    flow = page.get_by_role("list", name="Statuses of DynamoDB")
+    await expect(flow.get_by_role("link", name="SENT-ACKNOWLEDGED")).to_have_count(0)
+    await flow.get_by_role("link", name="READY").click()
+    await expect(page.get_by_role("row").filter(has_text="450 4.2.1 try later")).to_have_count(LEFT, timeout=SOON)
+    await expect(page.get_by_role("navigation", name="Store").get_by_role("link", name="MariaDB")).to_be_visible()
     lists = page.get_by_role("search", name="Lists")
     await expect(lists).to_contain_text("it has no search by domain")
     await expect(lists.get_by_label("Recipient's domain")).to_have_count(0)

@@ -60,7 +60,8 @@ class Visit:
         await self.page.get_by_label("Name").fill(name)
         await self.page.get_by_role("button", name="Sign in").click()
         await expect(self.page.get_by_role("button", name="Sign out")).to_be_visible()
-        await expect(self.page.get_by_role("link", name="Emails")).to_be_visible()
+        # It leads to a store, and comes with the first overview.
+        await expect(self.page.get_by_role("link", name="Emails")).to_be_visible(timeout=SOON)
 
     async def go(self, hash_: str) -> None:
         """Follow a link that a colleague sent."""
