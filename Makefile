@@ -135,9 +135,9 @@ figures: ## measure start-up and memory: make figures ARGS=--check writes nothin
 	@$(BIN)/python -m benchmarks.startup $(ARGS)
 
 # The peers come last: they want Redis, PostgreSQL and a whole Postfix, and say which of them is missing.
-BENCHES ?= end_to_end remote_relay replicas depth page latency attachments peers
+BENCHES ?= end_to_end remote_relay replicas depth page page_open latency attachments peers
 bench: ## speed and memory, beside others: make bench BENCHES=replicas ARGS="--rounds 3"
-	@$(BOOTSTRAP) dev mariadbd smtp-sink $(if $(findstring page,$(BENCHES)),chromium)
+	@$(BOOTSTRAP) dev mariadbd smtp-sink $(if $(filter page,$(BENCHES)),chromium)
 	@for one in $(BENCHES); do $(BIN)/python -m benchmarks.$$one $(ARGS) || exit; done
 
 profile: ## where an email's CPU goes: make profile ARGS="--store sqlite"

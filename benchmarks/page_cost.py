@@ -1,4 +1,4 @@
-"""What an open page costs the service that serves it, and MariaDB.
+"""What an open page costs the service that serves it, and MariaDB: see benchmarks/page_open.py.
 
 The page is read as a browser reads it, by its event stream, but not drawn: the browser is the operator's, and on a
 machine of its own.

@@ -42,3 +42,8 @@ def mix(deep: DeepQueue) -> None:
 def pause(deep: DeepQueue) -> None:
     """Have nothing claimed any more, as an operator does it."""
     deep.execute("INSERT INTO mailculator_pauses (pipeline, who, why) VALUES ('*', 'anna', 'measured')")
+
+
+def resume(deep: DeepQueue) -> None:
+    """Have everything claimed again."""
+    deep.execute("DELETE FROM mailculator_pauses")
