@@ -53,6 +53,11 @@ WAITING = frozenset(STAGE_BY_WAITING)
 WORKING = frozenset(STAGE_BY_WORKING)
 UNSENT = frozenset({Status.ACCEPTED, Status.INTAKING, Status.READY, Status.PROCESSING})
 TERMINAL = frozenset({Status.INVALID, Status.SENT_ACKNOWLEDGED, Status.FAILED_ACKNOWLEDGED})
+MAY_BE_UNKNOWN = frozenset(
+    {Status.READY, Status.PROCESSING, Status.FAILED, Status.CALLING_FAILED_CALLBACK, Status.FAILED_ACKNOWLEDGED}
+)
+"""Where mail of unknown outcome stands: it waits for another try, or has failed. Mail that was requeued and then sent
+may have kept the reason of its first try; nothing is unknown of it any more."""
 
 MOVES: Mapping[Status, frozenset[Status]] = MappingProxyType(
     {

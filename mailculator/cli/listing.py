@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mailculator.stores.base import Store
 
 PAGE = 500
-"""Emails that are looked at at once, where few of them may be wanted."""
+"""Emails that are read at once, where all of them are gone through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,45 +44,37 @@ class Wanted:
 
 async def rows(queue: Store, wanted: Wanted) -> list[Row]:
     """In the order of their ids. Errors: StoreError."""
-    parked, after = wanted.parked or None, wanted.after or None
-    if not wanted.unknown:
-        domain = wanted.domain or None
-        return await queue.page(wanted.status, parked=parked, domain=domain, after=after, limit=wanted.limit)
-    found: list[Row] = []
-    for status in _statuses(wanted.status):
-        found += [row async for row in _unknown(queue, status, wanted)]
+    found = [row for status in _statuses(queue, wanted) for row in await _page(queue, status, wanted, wanted.limit)]
     return sorted(found, key=lambda row: row.id)[: wanted.limit]
 
 
-def _statuses(only: Status | None) -> tuple[Status, ...]:
-    """Where such mail can stand: waiting for another try, or failed."""
-    from mailculator.model import Status
+def _statuses(queue: Store, wanted: Wanted) -> Sequence[Status | None]:
+    """The lists that it is looked for in; None = one of all statuses."""
+    from mailculator.lifecycle import MAY_BE_UNKNOWN
 
-    if only is not None:
-        return (only,)
-    failed = (Status.FAILED, Status.CALLING_FAILED_CALLBACK, Status.FAILED_ACKNOWLEDGED)
-    return (Status.READY, Status.PROCESSING, *failed)
+    if wanted.status is None and wanted.unknown and queue.capabilities.looks_are_paid:
+        # Asked for all at once, such a store leaves out what has ended.
+        return sorted(MAY_BE_UNKNOWN)
+    return (wanted.status,)
 
 
-async def _unknown(queue: Store, status: Status, wanted: Wanted) -> AsyncIterator[Row]:
-    """Up to `limit` of one status."""
-    left = wanted.limit
-    async for page in pages(queue, status, wanted):
-        for row in page[:left]:
-            yield row
-        left -= len(page)
-        if left <= 0:
-            return
+async def _page(queue: Store, status: Status | None, wanted: Wanted, limit: int, after: str | None = None) -> list[Row]:
+    return await queue.page(
+        status,
+        parked=wanted.parked or None,
+        unknown=wanted.unknown,
+        domain=wanted.domain or None,
+        after=after or wanted.after or None,
+        limit=limit,
+    )
 
 
 async def pages(queue: Store, status: Status, wanted: Wanted) -> AsyncIterator[list[Row]]:
     """All of one status, however many, never more than PAGE of them in memory. Errors: StoreError."""
-    from mailculator.lifecycle import says_unknown
-
-    parked, domain, after = wanted.parked or None, wanted.domain or None, wanted.after or None
+    after = None
     while True:
-        page = await queue.page(status, parked=parked, domain=domain, after=after, limit=PAGE)
-        yield [row for row in page if not wanted.unknown or says_unknown(row.last_error) or says_unknown(row.reason)]
+        page = await _page(queue, status, wanted, PAGE, after)
+        yield page
         if len(page) < PAGE:
             return
         after = page[-1].id

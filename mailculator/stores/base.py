@@ -237,6 +237,7 @@ class Store(Protocol):
         status: Status | None = None,
         *,
         parked: bool | None = None,
+        unknown: bool = False,
         domain: str | None = None,
         after: str | None = None,
         limit: int = 50,
@@ -244,6 +245,8 @@ class Store(Protocol):
         """Emails in the order of their ids, those behind `after`; by key, never by offset.
 
         Arguments:
+            unknown: only mail of unknown outcome: its last error or reason says so, in a status of MAY_BE_UNKNOWN.
+                Where looks are paid and no status is named, only what has not ended.
             domain: only those to this recipient domain, in A-label form and lower case; known once intake is done.
         """
 

@@ -25,6 +25,7 @@ from mailculator.stores import (
     mariadb_renewal,
     mariadb_rescue,
 )
+from mailculator.stores import mariadb_pages as pages_
 from mailculator.stores import mariadb_reservations as reservations_
 from mailculator.stores import mariadb_rows as rows_
 from mailculator.stores import mariadb_steering as steering_
@@ -52,6 +53,7 @@ from mailculator.stores.mariadb_errors import DuplicateRow, RowRefused
 from mailculator.stores.mariadb_pool import Pool
 from mailculator.stores.mariadb_rights import Rights
 from mailculator.stores.rescue_name import RescueNames
+from mailculator.stores.sought import Sought
 
 NAME = "mysql"
 
@@ -166,13 +168,14 @@ class MariadbStore:
         status: Status | None = None,
         *,
         parked: bool | None = None,
+        unknown: bool = False,
         domain: str | None = None,
         after: str | None = None,
         limit: int = 50,
     ) -> list[Row]:
         """See Store."""
         async with self._pool.session("page") as session:
-            return await rows_.page(session, status, parked, domain, after, limit)
+            return await pages_.page(session, Sought(status, parked, unknown, domain, after), limit)
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         """See Store."""

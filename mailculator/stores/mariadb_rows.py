@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from mailculator.lifecycle import WAITING
 from mailculator.model import Email, HistoryEntry, Row, Status
 from mailculator.stores.mariadb_pool import Session
 from mailculator.values import value
@@ -45,9 +44,6 @@ SELECT_ROWS = (
     " generation, parked, claimed_by, claim_token, ttl, created_at, updated_at, due_at, lease_until, reached_at,"
     " crashes, cancelled FROM emails WHERE " + _OURS + " AND {}"
 )
-
-# Left to itself MariaDB 10.11 takes all of a domain from its beginning, however far on the page is.
-_SELECT_DOMAIN = SELECT_ROWS.replace("FROM emails", "FROM emails FORCE INDEX (idx_emails_domain)")
 
 _LOOK = (
     "SELECT id, status, version, claim_token FROM emails FORCE INDEX (PRIMARY)"  # noqa: S608  # constants
@@ -192,34 +188,6 @@ async def on_record(session: Session, versions: Mapping[str, int]) -> frozenset[
 async def collisions(session: Session, versions: Mapping[str, int]) -> frozenset[str]:
     """Ids whose history already has the version that their next move would write."""
     return await on_record(session, {email_id: version + 1 for email_id, version in versions.items()})
-
-
-async def page(
-    session: Session, status: Status | None, parked: bool | None, domain: str | None, after: str | None, limit: int
-) -> list[Row]:
-    """Emails in the order of their ids."""
-    conditions = ["TRUE"]
-    parameters: list[object] = []
-    if status is not None:
-        conditions.append("status = %s")
-        parameters.append(status)
-    if parked:
-        # Nothing is parked anywhere else, and the index that knows it needs to be told.
-        conditions.append("status IN %s AND parked <> 0")
-        parameters.append(sorted(WAITING))
-    elif parked is not None:
-        conditions.append("parked = 0")
-    if domain is not None:
-        conditions.append("recipient_domain = %s")
-        parameters.append(domain)
-    if after is not None:
-        conditions.append("id > %s")
-        parameters.append(after)
-    select = _SELECT_DOMAIN if domain is not None and status is None and not parked else SELECT_ROWS
-    found = await session.execute(
-        select.format(" AND ".join(conditions)) + " ORDER BY id LIMIT %s", [*parameters, max(limit, 0)]
-    )
-    return [to_row(fields) for fields in found.rows]
 
 
 def oddity(version: int | None, attempts: int = 0) -> str | None:

@@ -43,6 +43,8 @@ LAYOUT: Mapping[str, Table] = MappingProxyType(
                 Index(("status", "parked", "due_at"), name="idx_emails_due"),
                 Index(("status", "ttl")),
                 Index(("recipient_domain", "id"), name="idx_emails_domain"),
+                Index(("last_error", "created_at"), name="idx_emails_last_error"),
+                Index(("reason", "created_at"), name="idx_emails_reason"),
             ),
         ),
         "email_status_history": Table(

@@ -36,6 +36,7 @@ from mailculator.stores.base import (
 from mailculator.stores.control import Control
 from mailculator.stores.rescue_name import RescueNames
 from mailculator.stores.schema_files import schema_files
+from mailculator.stores.sought import Sought
 from mailculator.stores.sqlite_connection import NAME, ProcessLock, Reader, Writer, connect, mapped
 from mailculator.stores.sqlite_control import SqliteControl
 from mailculator.stores.sqlite_schema import SqliteSchema, apply_files, read_state
@@ -173,14 +174,14 @@ class SqliteStore:
         status: Status | None = None,
         *,
         parked: bool | None = None,
+        unknown: bool = False,
         domain: str | None = None,
         after: str | None = None,
         limit: int = 50,
     ) -> list[Row]:
         """Emails in the order of their ids."""
-        return await self._reader.run(
-            "page", lambda connection: sqlite_rows.page(connection, status, parked, domain, after, limit)
-        )
+        sought = Sought(status, parked, unknown, domain, after)
+        return await self._reader.run("page", lambda connection: sqlite_rows.page(connection, sought, limit))
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         """An operator's requeue."""

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from mailculator.lifecycle import TERMINAL, WAITING
+from mailculator.lifecycle import TERMINAL, UNKNOWN, WAITING
 from mailculator.model import HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores.base import Enqueued
+from mailculator.stores.sought import Sought
 from mailculator.stores.sqlite_clock import moment, moment_or_none, now
 
 _EMAILS = """SELECT id, status, version, payload_file_path, eml_file_path, reason, last_error, recipient_domain,
@@ -20,6 +21,8 @@ FROM emails WHERE {ours}"""
 OURS = "+status IN ({})".format(", ".join(f"'{status}'" for status in Status))
 """A status that nobody knows makes a row nobody's here. The plus keeps the index on statuses out of it."""
 _EMAILS = _EMAILS.format(ours=OURS)
+UNKNOWN_ONES = " OR ".join(f"substr({column}, 1, {len(UNKNOWN)}) = '{UNKNOWN}'" for column in ("last_error", "reason"))
+"""Word for word as the index emails_unknown has it, or it would not be used."""
 
 
 def enqueue(connection: sqlite3.Connection, emails: Sequence[NewEmail]) -> list[Enqueued]:
@@ -60,30 +63,23 @@ def stored_id(connection: sqlite3.Connection, email_id: str) -> str | None:
     return None if found is None else str(found[0])
 
 
-def page(
-    connection: sqlite3.Connection,
-    status: Status | None,
-    parked: bool | None,
-    domain: str | None,
-    after: str | None,
-    limit: int,
-) -> list[Row]:
+def page(connection: sqlite3.Connection, sought: Sought, limit: int) -> list[Row]:
     """Emails in the order of their ids."""
     conditions: list[tuple[str, object]] = []
-    if status is not None:
-        conditions.append(("status = ?", status))
-    if parked:
-        # Nothing is parked anywhere else, and the index that knows it needs to be told.
-        conditions.append(("status IN (SELECT value FROM json_each(?))", json.dumps(sorted(WAITING))))
-    if parked is not None:
-        conditions.append(("parked = ?", parked))
-    if domain is not None:
-        conditions.append(("recipient_domain = ?", domain))
-    if after is not None:
-        conditions.append(("id > ?", after))
+    if sought.among is not None:
+        # Also where none was named: the index that knows what is parked needs to be told.
+        among = "status IN (SELECT value FROM json_each(?))"
+        # The plus keeps the index on statuses out of it.
+        conditions.append(("+" + among if sought.unknown else among, json.dumps(sorted(sought.among))))
+    if sought.parked is not None:
+        conditions.append(("parked = ?", sought.parked))
+    if sought.domain is not None:
+        conditions.append(("recipient_domain = ?", sought.domain))
+    if sought.after is not None:
+        conditions.append(("id > ?", sought.after))
     where = "".join(f" AND {condition}" for condition, _ in conditions)
     found = connection.execute(
-        _EMAILS + where + " ORDER BY id LIMIT ?",
+        _EMAILS + (f" AND ({UNKNOWN_ONES})" if sought.unknown else "") + where + " ORDER BY id LIMIT ?",
         (*(value for _, value in conditions), max(limit, 0)),
     )
     return [_row(fields) for fields in found]

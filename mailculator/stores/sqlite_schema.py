@@ -115,8 +115,9 @@ def _run(connection: sqlite3.Connection, file: SchemaFile) -> None:
         try:
             connection.execute(statement)
         except sqlite3.OperationalError as error:
-            # There is no ADD COLUMN IF NOT EXISTS, and a file that is run again may find its column.
-            if not str(error).startswith("duplicate column name"):
+            # There is no ADD COLUMN IF NOT EXISTS, and a file that is run again may find its column. Where an index
+            # has none to stand on, that is told in the end, with whatever else is missing (`_check`).
+            if not str(error).startswith(("duplicate column name", "no such column")):
                 raise
 
 

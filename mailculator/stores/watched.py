@@ -105,12 +105,13 @@ class WatchedStore:
         status: Status | None = None,
         *,
         parked: bool | None = None,
+        unknown: bool = False,
         domain: str | None = None,
         after: str | None = None,
         limit: int = 50,
     ) -> list[Row]:
         """See Store."""
-        page = self._store.page(status, parked=parked, domain=domain, after=after, limit=limit)
+        page = self._store.page(status, parked=parked, unknown=unknown, domain=domain, after=after, limit=limit)
         return await self._watch("page", page)
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:

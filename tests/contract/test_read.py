@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from typing import Any
+
 import pytest
 
 from mailculator.errors import StoreUnavailable
-from mailculator.lifecycle import SENDER, SENT_CALLBACK, TERMINAL, Park, Retry
+from mailculator.lifecycle import (
+    FAILED_CALLBACK,
+    SENDER,
+    SENT_CALLBACK,
+    TERMINAL,
+    UNKNOWN,
+    Acknowledged,
+    Failed,
+    Outcome,
+    Park,
+    Release,
+    Retry,
+    Sent,
+    Stage,
+    withdrawn,
+)
 from mailculator.model import Status, StatusCount
 from mailculator.stores.base import Store
 from tests.contract.steps import bring, claim, claim_one, enqueue, epoch, finish, new_id, row
@@ -145,6 +163,90 @@ async def test_a_page_of_parked_rows(store: Store) -> None:
     assert [email.id for email in await store.page(parked=True)] == [first.id]
     assert [email.id for email in await store.page(Status.SENT, parked=False)] == sorted(other.id for other in others)
     assert len(await store.page()) == 3
+
+
+async def test_a_page_of_mail_whose_outcome_nobody_knows(store: Store) -> None:
+    text = f"{UNKNOWN}: no reply"
+    again, tried, held, failed, ended, busy, sent = ids = await bring(store, Status.READY, 7)
+    outcomes: dict[str, Outcome] = {
+        **dict.fromkeys([again, tried, sent], Retry(text, delay=0.0)),
+        held: Park(text),
+        **dict.fromkeys([failed, ended], Failed(text)),
+        busy: Retry(f"421 said: {text}", delay=600.0),
+    }
+    await _end(store, SENDER, outcomes)
+    await _end(store, SENDER, {sent: Sent("250 ok")}, hold={tried})
+    await _end(store, FAILED_CALLBACK, {ended: Acknowledged("200")}, hold={failed})
+
+    seen = await _unknown(store)
+
+    # Where the table would have to be read for what has ended, that is not looked for unless somebody says so.
+    assert seen - {ended} == {again, tried, held, failed}
+    assert (ended in seen) is not store.capabilities.looks_are_paid
+    assert await _unknown(store, Status.FAILED_ACKNOWLEDGED) == {ended}
+    assert await _unknown(store, Status.READY) == {again, held}
+    assert await _unknown(store, Status.READY, parked=True) == await _unknown(store, parked=True) == {held}
+    assert await _unknown(store, Status.READY, parked=False) == {again}
+    assert await _unknown(store, domain="example.com") == seen
+    assert await _unknown(store, domain="other.example") == await _unknown(store, Status.SENT) == set()
+    assert set(ids) - seen >= {busy, sent}
+
+
+async def test_pages_of_unknown_outcome_go_by_id_and_meet_every_email_once(store: Store) -> None:
+    ids = await bring(store, Status.READY, 7)
+    await _end(store, SENDER, dict.fromkeys(ids[:5], Failed(f"{UNKNOWN}: no reply")), hold=set(ids[5:]))
+
+    pages = []
+    after: str | None = None
+    while part := await store.page(unknown=True, after=after, limit=2):
+        pages.append([email.id for email in part])
+        after = part[-1].id
+
+    assert [len(part) for part in pages] == [2, 2, 1]
+    assert [email_id for part in pages for email_id in part] == sorted(ids[:5])
+
+
+async def test_whoever_wrote_that_an_outcome_is_unknown_is_believed(store: Store, harness: Harness) -> None:
+    """An earlier version of the service, say, or an operator by hand; in these words, and at the beginning."""
+    told = await harness.insert(Status.FAILED, reason=f"{UNKNOWN} before; then 550 no")
+    for reason in (UNKNOWN.upper(), f"the {UNKNOWN}", UNKNOWN[:-1]):
+        await harness.insert(Status.FAILED, reason=reason)
+    # It was requeued and sent: what failed before is its reason still.
+    await harness.insert(Status.SENT, reason=UNKNOWN)
+
+    assert await _unknown(store) == {told}
+
+
+async def test_a_cancelled_one_stays_among_them_and_a_requeued_one_until_it_is_sent(store: Store) -> None:
+    cancelled, requeued = await bring(store, Status.READY, 2)
+    text = f"{UNKNOWN}: no reply"
+    await _end(store, SENDER, {cancelled: Retry(text, delay=0.0), requeued: Failed(text)})
+    await store.cancel([cancelled], who="anna", why="wrong text")
+    await store.requeue([requeued], who="anna", why="the relay has no trace of it", ttl_extension=60.0)
+    (first, second) = sorted(await claim(store, SENDER), key=lambda email: email.id == requeued)
+    why = withdrawn(first)
+    assert why is not None
+    await finish(store, first, why)
+    assert await _unknown(store) == {cancelled, requeued}
+
+    await finish(store, second, Sent("250 ok"))
+
+    assert await _unknown(store) == {cancelled}
+
+
+async def _end(store: Store, stage: Stage, outcomes: Mapping[str, Outcome], hold: Collection[str] = ()) -> None:
+    """Claim what is due, which must be these: those end so, and `hold` are held on."""
+    emails = await claim(store, stage)
+    assert {email.id for email in emails} >= {*outcomes, *hold}
+    for email in emails:
+        if email.id in outcomes:
+            await finish(store, email, outcomes[email.id])
+        elif email.id not in hold:
+            await finish(store, email, Release("not asked for"))
+
+
+async def _unknown(store: Store, status: Status | None = None, **how: Any) -> set[str]:
+    return {email.id for email in await store.page(status, unknown=True, **how)}
 
 
 # The server

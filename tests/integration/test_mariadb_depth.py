@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from benchmarks.mail_queues import mariadb_queue
 from benchmarks.verb_costs import BATCH, CLAIM, Cost, costs
 from mailculator import config
 from mailculator.demo.mariadbd import PrivateMariadb
-from mailculator.stores import registry
+from mailculator.model import Status
+from mailculator.stores import mariadb_pages, registry
+from mailculator.stores.base import Store
 from tests.support import mariadb
 
 SHALLOW = 2 * BATCH
@@ -85,15 +88,61 @@ async def test_a_page_of_a_domain_reads_no_more_than_itself(
     """However much of the mail goes to that domain, and however far on the page is."""
     part = f"UPDATE emails SET recipient_domain = IF(RIGHT(id, 1) < '{below}', 'example.net', 'example.org')"
     queue.execute(part, "ANALYZE TABLE emails")
-    settings = config.load(dict(queue.queue.variables), needs={"store"})
-    store = await registry.backend("mysql").open_store(settings, service=False)
-    try:
+    async with opened(queue) as store:
         for after in ("3", "5", "8"):
             before = read(queue.server)
             rows = await store.page(domain="example.net", after=after)
             assert read(queue.server) - before < 3 * len(rows)
             assert len(rows) == 50
             assert rows[0].id > after
+
+
+async def test_a_list_reads_little_wherever_its_ids_lie(
+    queue: DeepQueue, depths: tuple[Costs, Costs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in a thousand emails at the end of all ids, and most of them at the beginning: neither is walked through."""
+    monkeypatch.setattr(mariadb_pages, "STRETCH", 100)
+    total = sum(count for _, count in queue.execute("SELECT status, COUNT(*) FROM emails GROUP BY status"))
+    queue.execute("UPDATE emails SET status = 'SENT', recipient_domain = 'a.example'")
+    ids = [email_id for (email_id,) in queue.execute("SELECT id FROM emails ORDER BY id DESC LIMIT 20")]
+    queue.execute(f"UPDATE emails SET status = 'FAILED' WHERE id >= '{ids[-1]}'", "ANALYZE TABLE emails")
+    async with opened(queue) as store:
+        for status, after, rows in (
+            (Status.FAILED, None, 20),
+            (Status.FAILED, ids[5], 5),
+            (Status.INVALID, None, 0),
+            (Status.SENT, None, 50),
+            (Status.SENT, "8", 50),
+        ):
+            for domain in (None, "a.example"):
+                before = read(queue.server)
+                assert len(await store.page(status, domain=domain, after=after)) == rows
+                assert read(queue.server) - before < 400 < total / 10
+
+
+async def test_mail_of_unknown_outcome_is_found_without_reading_the_rest(
+    queue: DeepQueue, depths: tuple[Costs, Costs]
+) -> None:
+    queue.execute(
+        "UPDATE emails SET last_error = NULL, reason = NULL",
+        "UPDATE emails SET status = 'READY', last_error = 'outcome unknown: x' WHERE id LIKE '%00f'",
+        "UPDATE emails SET status = 'FAILED-ACKNOWLEDGED', reason = 'outcome unknown: y' WHERE id LIKE '%00e'",
+        "UPDATE emails SET last_error = '421 later', reason = '550 no' WHERE id LIKE '%d'",
+    )
+    [(there,)] = queue.execute("SELECT COUNT(*) FROM emails WHERE id LIKE '%00f' OR id LIKE '%00e'")
+    assert there > 2
+    async with opened(queue) as store:
+        before = read(queue.server)
+        assert len(await store.page(unknown=True)) == there
+        assert read(queue.server) - before <= 4 * there
+
+
+@asynccontextmanager
+async def opened(queue: DeepQueue) -> AsyncIterator[Store]:
+    settings = config.load(dict(queue.queue.variables), needs={"store"})
+    store = await registry.backend("mysql").open_store(settings, service=False)
+    try:
+        yield store
     finally:
         await store.close()
 

@@ -21,9 +21,11 @@ from mailculator.lifecycle import (
     Move,
     Stage,
     clean,
+    says_unknown,
 )
 from mailculator.model import Email, HistoryEntry, NewEmail, Row, Status, StatusCount
 from mailculator.stores.base import Enqueued, Minute, Overdue, Recorded, Renewal, Steered
+from mailculator.stores.sought import Sought
 from tests.simulation.board import Board
 from tests.simulation.marks import MARKS
 from tests.simulation.rows import Entry, Line, moment
@@ -261,17 +263,16 @@ class Queue:
         due = [entry.due for entry in entries.values() if not entry.parked or status not in WAITING]
         return StatusCount(len(entries), parked, max(0.0, at - min(due)) if due else 0.0)
 
-    def page(
-        self, status: Status | None, parked: bool | None, domain: str | None, after: str | None, limit: int
-    ) -> list[Row]:
+    def page(self, sought: Sought, limit: int) -> list[Row]:
         """In the order of their ids."""
         found = [
             entry
             for email_id, entry in sorted(self.entries.items())
-            if status in (None, entry.status)
-            and parked in (None, entry.parked)
-            and domain in (None, entry.domain)
-            and email_id > (after or "")
+            if (sought.among is None or entry.status in sought.among)
+            and sought.parked in (None, entry.parked)
+            and (not sought.unknown or says_unknown(entry.error) or says_unknown(entry.reason))
+            and sought.domain in (None, entry.domain)
+            and email_id > (sought.after or "")
         ]
         return [entry.as_row() for entry in found[: max(limit, 0)]]
 

@@ -26,6 +26,7 @@ from mailculator.stores.base import (
 )
 from mailculator.stores.control import Control
 from mailculator.stores.rescue_name import RescueNames
+from mailculator.stores.sought import Sought
 from tests.simulation.board import Board
 from tests.simulation.queues import Queue
 
@@ -128,11 +129,12 @@ class SimulatedStore:
         status: Status | None = None,
         *,
         parked: bool | None = None,
+        unknown: bool = False,
         domain: str | None = None,
         after: str | None = None,
         limit: int = 50,
     ) -> list[Row]:
-        return await self._ask("page", partial(self._queue.page, status, parked, domain, after, limit))
+        return await self._ask("page", partial(self._queue.page, Sought(status, parked, unknown, domain, after), limit))
 
     async def requeue(self, ids: Sequence[str], *, who: str, why: str, ttl_extension: float) -> list[Steered]:
         return await self._ask("requeue", partial(self._queue.requeue, ids, who, why, ttl_extension))

@@ -23,6 +23,7 @@ from mailculator.lifecycle import (
 )
 from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Overdue
+from mailculator.stores.sought import Sought
 from tests.support.model_steps import DOMAIN, IDS, STORES, VERBS, Asked, QueueSteps, verdict_on
 from tests.support.queue_mail import STEP
 
@@ -246,7 +247,18 @@ class QueueMachine(QueueSteps):
         # Of a domain alone, a store may tell of active emails only.
         domain = domain if status or parked else None
         rows = self.run(self.stores[by].page(status, parked=only, domain=domain, after=after, limit=limit))
-        assert [row.id for row in rows] == self.model.page(status, only, domain, after, limit)
+        assert [row.id for row in rows] == self.model.page(Sought(status, only, False, domain, after), limit)
+
+    @rule(by=BY, status=st.sampled_from([None, *Status]), parked=st.booleans(), after=ID)
+    def page_of_unknown_outcome(self, by: int, status: Status | None, parked: bool, after: str) -> None:
+        only, store = True if parked else None, self.stores[by]
+        rows = self.run(store.page(status, parked=only, unknown=True, after=after, limit=100))
+        # What stands in the row of tries, where another program has moved it on, a store may have forgotten or not.
+        told = [row.id for row in rows if not self.model.mails[row.id].foreign]
+        right = self.model.page(Sought(status, only, True, None, after), 100)
+        ended = TERMINAL if status is None and store.capabilities.looks_are_paid else ()
+        mails = (self.model.mails[one] for one in right)
+        assert told == [one.id for one in mails if not one.foreign and one.status not in ended]
 
     def teardown(self) -> None:
         self._compare(*IDS)

@@ -108,6 +108,13 @@ class Mail:
     written: dict[tuple[int, str], tuple[Status, str | None]] = field(default_factory=dict)
     rescued: Rescue | None = None
 
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the relay may have it, and nobody knows."""
+        says = [one for one in (self.error, self.reason) if one is not None and one.startswith("outcome unknown")]
+        failed = (Status.FAILED, Status.CALLING_FAILED_CALLBACK, Status.FAILED_ACKNOWLEDGED)
+        return bool(says) and self.status in (Status.READY, Status.PROCESSING, *failed)
+
     def go(self, to: Status, note: str | None, now: float) -> None:
         """One of our moves: a version and a line."""
         assert to in MOVES[self.status], f"the model itself is wrong: {self.status} -> {to}"

@@ -25,6 +25,7 @@ from mailculator.lifecycle import (
 )
 from mailculator.model import Email, NewEmail, Status, StatusCount
 from mailculator.stores.base import Enqueued, Overdue, Recorded, Renewal, Steered
+from mailculator.stores.sought import Sought
 from tests.support.queue_mail import HOLD, SLACK, Mail, Rescue, Span, at, in_model_time, insist
 
 
@@ -260,15 +261,14 @@ class QueueModel:
                 age = max([0.0, *(self.now - due.first for due in dues)])
                 insist(abs(count.oldest_age - age) < SLACK, status, "is", count.oldest_age, "old, and not", age)
 
-    def page(
-        self, status: Status | None, parked: bool | None, domain: str | None, after: str | None, limit: int
-    ) -> list[str]:
+    def page(self, sought: Sought, limit: int) -> list[str]:
         """Ids, in their order."""
         return sorted(
             mail.id
             for mail in self.mails.values()
-            if status in (None, mail.status)
-            and parked in (None, mail.parked)
-            and domain in (None, mail.domain)
-            and mail.id > (after or "")
+            if sought.status in (None, mail.status)
+            and sought.parked in (None, mail.parked)
+            and (not sought.unknown or mail.is_unknown)
+            and sought.domain in (None, mail.domain)
+            and mail.id > (sought.after or "")
         )[:limit]

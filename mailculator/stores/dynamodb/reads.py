@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mailculator.errors import StoreRejected
-from mailculator.lifecycle import STAGES, TERMINAL
+from mailculator.lifecycle import STAGES, TERMINAL, says_unknown
 from mailculator.model import HistoryEntry, Row, Status, StatusCount
 from mailculator.stores.dynamodb import layout, notes
 from mailculator.stores.dynamodb.codec import Item
@@ -16,6 +16,7 @@ from mailculator.stores.dynamodb.index import entries
 from mailculator.stores.dynamodb.record import Poisoned, Record, parse
 from mailculator.stores.dynamodb.session import Session, each, sound
 from mailculator.stores.dynamodb.table import BATCH_KEYS
+from mailculator.stores.sought import Sought
 
 GET = "get"
 COUNT = "count"
@@ -203,45 +204,43 @@ async def all_records(
             return
 
 
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """Which emails a page is of; see Store.page."""
+def _is_active(sought: Sought) -> bool:
+    """Whether they all stand in the work index. Of a domain or of unknown outcome, and of no status, only those that do
+    are told: the others would be looked for in the whole table."""
+    if sought.status is None:
+        return bool(sought.parked or sought.unknown or sought.domain)
+    return sought.status not in TERMINAL
 
-    status: Status | None
-    parked: bool | None
-    domain: str | None
-    after: str | None
 
-    @property
-    def active(self) -> bool:
-        """Whether they all stand in the work index. Of a domain, and of no status, only those are told that do: the
-        others would be looked for in the whole table."""
-        if self.status is None:
-            return bool(self.parked or self.domain)
-        return self.status not in TERMINAL
+def _keys(sought: Sought) -> list[str]:
+    """Where in the work index they stand."""
+    keys = layout.parked_keys() if sought.parked is not False else []
+    if sought.parked:
+        return keys
+    among = frozenset(Status) if sought.among is None else sought.among
+    stages = [stage for stage in STAGES if among & {stage.waiting, stage.working}]
+    return [*keys, *(key for stage in stages for key in layout.stage_keys(stage))]
 
-    @property
-    def new(self) -> bool:
-        """Whether emails that nobody has taken up yet may be among them: those have no domain, and nobody has parked
-        them."""
-        return self.status is Status.ACCEPTED and not self.parked and self.domain is None
 
-    def keys(self) -> list[str]:
-        """Where in the work index they stand."""
-        keys = layout.parked_keys() if self.parked is not False else []
-        if self.parked:
-            return keys
-        stages = STAGES if self.status is None else [stage for stage in STAGES if stage is layout.stage_of(self.status)]
-        return [*keys, *(key for stage in stages for key in layout.stage_keys(stage))]
+def may_be_new(sought: Sought) -> bool:
+    """Whether emails that nobody has taken up yet may be among them: those have no domain and no error, and nobody has
+    parked them."""
+    return sought.status is Status.ACCEPTED and not (sought.parked or sought.unknown or sought.domain)
 
-    def row(self, item: Item) -> Row | None:
-        """The email, if it is one of them."""
-        try:
-            row = parse(item).row()
-        except Poisoned:
-            return None
-        fits = self.status in (None, row.status) and self.domain in (None, row.recipient_domain)
-        return row if fits and self.parked in (None, row.parked) else None
+
+def _row(item: Item, sought: Sought) -> Row | None:
+    """The email, if it is one of them."""
+    try:
+        row = parse(item).row()
+    except Poisoned:
+        return None
+    fits = (
+        (sought.among is None or row.status in sought.among)
+        and sought.domain in (None, row.recipient_domain)
+        and sought.parked in (None, row.parked)
+        and (not sought.unknown or says_unknown(row.last_error) or says_unknown(row.reason))
+    )
+    return row if fits else None
 
 
 async def page(session: Session, sought: Sought, limit: int, *, inbox: bool) -> list[Row]:
@@ -250,12 +249,12 @@ async def page(session: Session, sought: Sought, limit: int, *, inbox: bool) -> 
     Arguments:
         inbox: as of `counts`.
     """
-    if sought.active:
-        return await _active_page(session, sought, limit, inbox=inbox and sought.new)
+    if _is_active(sought):
+        return await _active_page(session, sought, limit, inbox=inbox and may_be_new(sought))
     rows: list[Row] = []
     only = None if sought.domain is None else Where("{Domain} = :domain", {"domain": sought.domain})
     async for item in all_records(session, PAGE, after=sought.after, only=only):
-        if (row := sought.row(item)) is not None:
+        if (row := _row(item, sought)) is not None:
             rows.append(row)
         if len(rows) >= limit:
             break
@@ -263,12 +262,13 @@ async def page(session: Session, sought: Sought, limit: int, *, inbox: bool) -> 
 
 
 async def _active_page(session: Session, sought: Sought, limit: int, *, inbox: bool) -> list[Row]:
-    """The index has no domains: the emails themselves are read, in the order of their ids, until there are enough."""
-    width = limit if sought.domain is None else BATCH_KEYS
+    """The index has no domains and no errors: the emails themselves are read for these, in the order of their ids,
+    until there are enough."""
+    width = limit if sought.domain is None and not sought.unknown else BATCH_KEYS
     rows: list[Row] = []
     async for ids in _active_ids(session, sought, width, inbox=inbox):
         items = await session.table.get_many(PAGE, [layout.meta_key(email_id) for email_id in ids])
-        rows += sorted((row for item in items if (row := sought.row(item)) is not None), key=lambda row: row.id)
+        rows += sorted((row for item in items if (row := _row(item, sought)) is not None), key=lambda row: row.id)
         if len(rows) >= limit:
             break
     return rows[:limit]
@@ -276,11 +276,12 @@ async def _active_page(session: Session, sought: Sought, limit: int, *, inbox: b
 
 async def _active_ids(session: Session, sought: Sought, width: int, *, inbox: bool) -> AsyncIterator[list[str]]:
     """Ids of emails that may be of a page, in their order, about `width` at a time."""
-    found = [one for part in sound(await each(sought.keys(), lambda key: entries(session, PAGE, key))) for one in part]
+    found = [one for part in sound(await each(_keys(sought), lambda key: entries(session, PAGE, key))) for one in part]
+    among = sought.among
     ids = sorted(
         entry[layout.ID]
         for entry in found
-        if sought.status in (None, entry.get(layout.STATE)) and entry[layout.ID] > (sought.after or "")
+        if (among is None or entry.get(layout.STATE) in among) and entry[layout.ID] > (sought.after or "")
     )
     if inbox:
         async for new in _inbox_ids(session, PAGE, after=sought.after, limit=width):

@@ -44,6 +44,7 @@ from mailculator.stores.dynamodb.steering import Steering
 from mailculator.stores.dynamodb.sweep import Adoption, Sweeper
 from mailculator.stores.dynamodb.table import Put, Refused, Table
 from mailculator.stores.dynamodb.units import Meter
+from mailculator.stores.sought import Sought
 from mailculator.timing import Timing
 
 LONGEST_CALL = 10.0
@@ -225,13 +226,14 @@ class DynamodbStore:
         status: Status | None = None,
         *,
         parked: bool | None = None,
+        unknown: bool = False,
         domain: str | None = None,
         after: str | None = None,
         limit: int = 50,
     ) -> list[Row]:
-        """See Store. Of a domain, without a status, only active emails."""
-        sought = reads.Sought(status, parked, domain, after)
-        inbox = sought.new and await self._inbox.is_feed()
+        """See Store. Of a domain or of unknown outcome, without a status, only active emails."""
+        sought = Sought(status, parked, unknown, domain, after)
+        inbox = reads.may_be_new(sought) and await self._inbox.is_feed()
         return await reads.page(self._session, sought, limit, inbox=inbox)
 
     async def standing(self, ids: Sequence[str]) -> Mapping[str, Status]:

@@ -56,11 +56,11 @@ class Emails:
         if email_id is not None:
             row = await store.get(email_id)
             return self._page([] if row is None else [row], Filter())
-        note = wanted.hindrance(store)
-        if note is not None:
-            return self._page([], wanted, note=note)
+        hindrance = wanted.hindrance(store)
+        if hindrance is not None:
+            return self._page([], wanted, note=hindrance)
         found = await find(store, wanted, after=after, limit=limit)
-        return self._page(found.rows, wanted, after=found.after)
+        return self._page(found.rows, wanted, after=found.after, note=wanted.note(store))
 
     async def one(self, call: Call) -> web.StreamResponse:
         """GET /api/stores/{store}/emails/{id}"""

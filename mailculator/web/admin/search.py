@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mailculator import address, words
 from mailculator.errors import PayloadError
-from mailculator.lifecycle import TERMINAL, says_unknown
+from mailculator.lifecycle import MAY_BE_UNKNOWN, TERMINAL, says_unknown
 from mailculator.model import Row, Status
 from mailculator.stores.base import Store
 from mailculator.web.admin.answers import Refusal
@@ -68,11 +68,9 @@ class Filter:
         """The lists that it is looked for in; None = one of all statuses."""
         if self.status is not None:
             return (self.status,)
-        if not self.unknown:
-            return (None,)
-        # Such mail waits for another try, or has failed.
-        where = (Status.READY, Status.PROCESSING, Status.FAILED, Status.CALLING_FAILED_CALLBACK)
-        return where if store.capabilities.looks_are_paid else (*where, Status.FAILED_ACKNOWLEDGED)
+        if self.is_read_for(store):
+            return sorted(MAY_BE_UNKNOWN - TERMINAL)
+        return (None,)
 
     def hindrance(self, store: Store) -> str | None:
         """Why a store cannot be searched for it; None where it can."""
@@ -87,8 +85,20 @@ class Filter:
             return f"{name} lists one active status at a time: choose one, or give an exact id."
         return None
 
+    def note(self, store: Store) -> str | None:
+        """What a list of it leaves out; None where it is all there."""
+        if self.is_read_for(store):
+            name = words.title(store.name)
+            return f"{name} knows this only of mail that has not ended: of what has, give an exact id."
+        return None
+
+    def is_read_for(self, store: Store) -> bool:
+        """Whether a store would read its emails one by one to tell which these are, and be paid for each: then that is
+        done here, where it is bounded."""
+        return self.unknown and store.capabilities.looks_are_paid
+
     def matches(self, row: Row) -> bool:
-        """What a store's own page does not see to."""
+        """What is told here, and not by the store's own page."""
         return not self.unknown or says_unknown(row.last_error) or says_unknown(row.reason)
 
 
@@ -114,7 +124,7 @@ async def find(
         applies: what must be so beside the filter.
         some: read on beyond READ_LIMIT until one is found, so that whoever asks again and again comes to an end.
     """
-    every = not wanted.unknown and applies is None
+    every = not wanted.is_read_for(store) and applies is None
     search = _Search(
         store,
         wanted,
@@ -163,5 +173,12 @@ class _Search:
                 return Found(rows, after)
 
     async def _read(self, status: Status | None, after: str | None) -> Sequence[Row]:
-        parked, domain = self.wanted.parked or None, self.wanted.domain
-        return await self.store.page(status, parked=parked, domain=domain, after=after, limit=self.page)
+        wanted = self.wanted
+        return await self.store.page(
+            status,
+            parked=wanted.parked or None,
+            unknown=wanted.unknown and not wanted.is_read_for(self.store),
+            domain=wanted.domain,
+            after=after,
+            limit=self.page,
+        )

@@ -157,13 +157,13 @@ async def test_a_lost_table_is_refused_and_made_again(path: Path) -> None:
 async def test_a_lost_column_that_cannot_be_made_again_is_named_and_nothing_is_changed(path: Path) -> None:
     schema = SqliteSchema(path)
     await schema.apply(lambda _: None)
-    run(path, "ALTER TABLE emails DROP COLUMN last_error")
+    run(path, "ALTER TABLE emails DROP COLUMN claimed_by")
     run(path, "DROP INDEX emails_ttl")
 
-    with pytest.raises(SchemaError, match=r"emails lacks the column last_error\. Nothing was changed"):
+    with pytest.raises(SchemaError, match=r"emails lacks the column claimed_by\. Nothing was changed"):
         await schema.apply(lambda _: None)
 
-    assert (await schema.state()).differences == ("emails lacks the column last_error", "emails_ttl is missing")
+    assert (await schema.state()).differences == ("emails lacks the column claimed_by", "emails_ttl is missing")
 
 
 async def test_what_a_later_version_has_taken_away_is_not_put_back(path: Path) -> None:

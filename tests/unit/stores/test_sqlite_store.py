@@ -7,6 +7,7 @@ import os
 import sqlite3
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -262,16 +263,26 @@ async def test_a_version_at_the_end_of_all_numbers_stops_no_verb(path: Path, ver
     await store.close()
 
 
-async def test_a_page_of_parked_rows_looks_at_no_others(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "plan"),
+    [
+        ({"parked": True}, "SEARCH emails USING INDEX emails_due (status=? AND parked=?)"),
+        # The index is in the order of the ids, and holds nothing else.
+        ({"unknown": True}, "SEARCH emails USING INDEX emails_unknown (id>?)"),
+        ({"unknown": True, "status": Status.FAILED}, "SEARCH emails USING INDEX emails_unknown (id>?)"),
+    ],
+)
+async def test_a_page_of_few_rows_looks_at_no_others(path: Path, how: dict[str, Any], plan: str) -> None:
     store = await open_queue(path, service=True)
     asked: list[str] = []
     store._reader._connection.set_trace_callback(asked.append)
-    await store.page(parked=True, after="a")
+    await store.page(after="a", **how)
     store._reader._connection.set_trace_callback(None)
 
     (page,) = [sql for sql in asked if sql.startswith("SELECT id")]
-    plan = store._reader._connection.execute("EXPLAIN QUERY PLAN " + page).fetchall()
-    assert any("SEARCH emails USING INDEX emails_due (status=? AND parked=?)" in line[-1] for line in plan)
+    lines = [line[-1] for line in store._reader._connection.execute("EXPLAIN QUERY PLAN " + page)]
+    assert any(plan in line for line in lines)
+    assert not any("B-TREE" in line for line in lines) or "parked" in how
     await store.close()
 
 
