@@ -164,6 +164,9 @@ class _Watcher:
             self._looking = None
 
     async def _count_ended(self) -> None:
+        if self._looking is not None:
+            # One count at a time: whoever has just come waits for the look.
+            await asyncio.wait([self._looking])
         started = self._clock.now()
         try:
             counts = await self.store.counts(terminal=True)
@@ -179,7 +182,8 @@ class _Watcher:
 class _Seldom:
     """A store for `look`, whose counts are used again until counting anew costs its share of the time and no more.
 
-    Where a count is so dear that the service's own come as often, there is none beside those.
+    Where a count is so dear that the service's own come as often, there is none beside those; and whoever looks first
+    sees the service's own, as old as they are, before any other is taken.
     """
 
     def __init__(self, store: Store, *, clock: Clock, share: float, own: Callable[[], Counted | None]) -> None:
@@ -197,7 +201,7 @@ class _Seldom:
         return getattr(self._store, name)
 
     async def counts(self, *, terminal: bool = False) -> Mapping[Status, StatusCount]:
-        own = self._own() if self._pause > OWN_EVERY else None
+        own = self._own() if self.at is None or self._pause > OWN_EVERY else None
         if own is not None:
             self.at = own.at
             return own.counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -29,7 +30,10 @@ class Dear(MemoryStore):
         super().__init__(clock)
         self.clock = clock
         self.takes = takes
+        self.asked = 0
         self.ended = 0
+        self.may_count = asyncio.Event()
+        self.may_count.set()
         self.control = Control(self)
         self.capabilities = Capabilities(many_processes=True, count_every=30.0 if paid else 5.0, looks_are_paid=paid)
 
@@ -37,6 +41,8 @@ class Dear(MemoryStore):
         if terminal:
             self.ended += 1
             return {status: StatusCount(1) for status in Status}
+        self.asked += 1
+        await self.may_count.wait()
         self.clock._now += self.takes
         return await super().counts()
 
@@ -77,6 +83,21 @@ async def test_what_has_ended_is_counted_seldom() -> None:
     found.close()
 
 
+async def test_what_has_ended_is_counted_after_the_first_look_and_not_beside_it() -> None:
+    clock = FakeClock()
+    store = Dear(clock, takes=1.0)
+    found = looking(store)
+    store.may_count.clear()
+    look = asyncio.create_task(found.one("memory"))
+    await clock.settle()
+    assert (store.asked, store.ended) == (1, 0)
+    store.may_count.set()
+    await look
+    await clock.settle()
+    assert (store.asked, store.ended) == (1, 1)
+    found.close()
+
+
 async def test_a_store_that_is_paid_for_is_looked_at_less_often_and_never_counted_in_full() -> None:
     clock = FakeClock()
     store = Dear(clock, paid=True)
@@ -108,12 +129,13 @@ async def test_a_dear_count_is_not_taken_beside_the_services_own() -> None:
     found = Looks(desk, clock=clock, count_share=20)
     desk.counted("memory", {Status.READY: StatusCount(7)})
 
-    await look_for(found, clock, 1)
-    counted = store.calls["counts"]
+    first = await look_for(found, clock, 1)
+    assert first.view.counts == {Status.READY: StatusCount(7)}
+    assert store.asked == 0
     desk.counted("memory", {Status.READY: StatusCount(8)})
     sight = await look_for(found, clock, 120)
 
-    assert store.calls["counts"] == counted == 1
+    assert store.asked == 1
     assert sight.view.counts == {Status.READY: StatusCount(8)}
     own = desk.counts("memory")
     assert own is not None
