@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from mailculator.model import HistoryEntry, Row
     from mailculator.stores.base import Store
 
+_STEP = {"created_at": "when", "version": "version", "attempt": "attempt", "status": "status", "reason": "note"}
+"""What is shown of a step, and what it is called."""
+
 application = typer.Typer(
     help="Look at the queue: summary, list, show, why.", no_args_is_help=True, rich_markup_mode=None
 )
@@ -174,18 +177,15 @@ async def _show(store: StoreName | None, email_id: str, *, as_json: bool) -> Non
     found = await _find(store, email_id)
     if as_json:
         output.document(
-            {
-                name: {**_row(one.row), "history": [_entry(entry) for entry in one.past], "why": one.why}
-                for name, one in found.items()
-            }
+            {name: {**_row(one.row), "history": _history(one.past), "why": one.why} for name, one in found.items()}
         )
         return
     for name, one in found.items():
         shown = {"store": name, **{key: value for key, value in _row(one.row).items() if value not in (None, "")}}
         output.table(("email", one.row.id), [item for item in shown.items() if item[0] != "id"])
         print()
-        lines = [(entry.created_at, entry.version, entry.status, entry.reason) for entry in one.past]
-        output.table(("when", "version", "status", "note"), lines)
+        lines = [[line[name] for name in _STEP] for line in _history(one.past)]
+        output.table(tuple(_STEP.values()), lines)
         print()
         _tell(one.why)
 
@@ -209,5 +209,10 @@ def _row(row: Row) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__slots__ if name != "claim_token"}
 
 
-def _entry(entry: HistoryEntry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in entry.__slots__}
+def _history(past: list[HistoryEntry]) -> list[dict[str, Any]]:
+    from mailculator.insight.attempts import attempts
+
+    return [
+        {**{name: getattr(entry, name) for name in entry.__slots__}, "attempt": attempt}
+        for entry, attempt in zip(past, attempts(past), strict=True)
+    ]

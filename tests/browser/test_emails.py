@@ -6,7 +6,7 @@ import re
 import uuid
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Locator, expect
 
 from mailculator.model import Status
 from tests.support.browser import PATIENT, SOON, Visit
@@ -25,6 +25,11 @@ async def refused(scene: Scene, count: int, reply: str = "550 5.1.1 no such user
     await scene.finished()
     scene.relay.behave()
     return ids
+
+
+def cell(table: Locator, words: str, column: str) -> Locator:
+    """Of the row that has these words."""
+    return table.get_by_role("row").filter(has_text=words).locator(f"[data-label='{column}']")
 
 
 async def test_an_email_is_found_explained_and_requeued_and_its_history_tells_by_whom(
@@ -52,6 +57,9 @@ async def test_an_email_is_found_explained_and_requeued_and_its_history_tells_by
     requeued = steps.get_by_role("row").filter(has_text="the address was mended")
     await expect(requeued).to_contain_text("READY")
     await expect(requeued).to_contain_text("anna")
+    # It belongs to no attempt; what was refused was the first.
+    await expect(cell(steps, "the address was mended", "Attempt")).to_have_text("–")
+    await expect(cell(steps, "550 5.1.1 no such user", "Attempt")).to_have_text("1")
     await scene.finished()
     # The page follows an email until it is done.
     await expect(page.get_by_role("region", name="SENT-ACKNOWLEDGED: why")).to_be_visible(timeout=PATIENT)

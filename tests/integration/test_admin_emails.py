@@ -173,6 +173,7 @@ async def test_an_email_tells_its_history_and_why_it_does_not_move(stage: PageSt
     found = (await stage.operator.get(path(stage, f"emails/{email_id}")))["email"]
     assert (found["status"], found["version"], found["attempts"]) == ("READY", 5, 1)
     assert [one["version"] for one in found["history"]] == [None, 2, 3, 4, 5]
+    assert [one["attempt"] for one in found["history"]] == [None, 1, 1, 1, 1]
     assert "450 4.2.1 try later" in found["history"][-1]["note"]
     assert any("450 4.2.1 try later" in line for line in found["why"])
     assert {one["action"] for one in found["actions"]} == {"retry", "park", "cancel"}

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from mailculator.model import Status
+from mailculator import config
+from mailculator.lifecycle import INTAKE, Prepared, Retry, move
+from mailculator.model import NewEmail, Status
+from mailculator.stores import registry
 from mailculator.stores.dynamodb.schema import APPLIED_NAMES
 from mailculator.stores.schema_files import schema_files
 from tests.integration.cli_desk import Desk, of_table
@@ -205,6 +208,25 @@ class TestLook:
         rest = await desk.read("queue", "list", "--unknown", "--after", first[0]["id"])
         assert [row["id"] for row in [*first, *rest]] == sorted([*failed, held])
         assert await desk.type("queue", "list", "--unknown", "--status", "sent") == (0, "no such emails\n", "")
+
+    async def test_show_tells_which_attempt_each_step_belongs_to(self, desk: Desk) -> None:
+        variables = {name: str(value) for name, value in desk.variables.items()}
+        store = await registry.backend(desk.store).open_store(config.load(variables, needs={"store"}), service=False)
+        email_id = str(uuid.uuid4())
+        await store.enqueue([NewEmail(email_id, "/payload.json")])
+        for stage, outcome in ((INTAKE, Retry("no file", 0.0)), (INTAKE, Prepared("example.com"))):
+            (email,) = await store.claim(stage, 1, lease=60.0, holder="tester")
+            await store.record([move(email, outcome)])
+        await store.close()
+
+        [row] = (await desk.read("queue", "show", email_id)).values()
+        _, out, _ = await desk.type("queue", "show", email_id)
+
+        assert [(one["version"], one["attempt"]) for one in row["history"]] == [
+            (None, None),
+            *((2, 1), (3, 1), (4, 2), (5, 2)),
+        ]
+        assert "when version attempt status note" in [" ".join(line.split()) for line in out.splitlines()]
 
     async def test_show_of_an_unknown_id(self, desk: Desk) -> None:
         code, out, err = await desk.type("queue", "show", "nothing", "--json")

@@ -10,6 +10,7 @@ from mailculator import words
 from mailculator.cutover.assessment import Assessment, Phase
 from mailculator.facts import Said
 from mailculator.fleet import Deed, Pause
+from mailculator.insight.attempts import attempts
 from mailculator.insight.problems import Problem, problems
 from mailculator.insight.view import Member
 from mailculator.lifecycle import STAGES, TERMINAL
@@ -94,9 +95,10 @@ def email(
                 "at": moment(one.created_at),
                 "status": one.status,
                 "version": one.version,
+                "attempt": attempt,
                 "note": _maybe(one.reason, text),
             }
-            for one in history
+            for one, attempt in zip(history, attempts(history), strict=True)
         ],
         "why": [text(one) for one in why],
         "actions": list(actions),

@@ -202,7 +202,20 @@ SCHEMAS: Mapping[str, Schema] = MappingProxyType(
                 )
             }
         ),
-        "Step": closed({"at": TIME, "status": TEXT, "version": maybe({"type": "integer"}), "note": maybe(TEXT)}),
+        "Step": closed(
+            {
+                "at": TIME,
+                "status": TEXT,
+                "version": maybe({"type": "integer"}),
+                "attempt": {
+                    **maybe({"type": "integer"}),
+                    "description": "The how-manieth time it had been taken up at that stage since it came there, those"
+                    " included that the count of tries leaves out. Null for what is no part of an attempt, and where"
+                    " lines that are not there, of another program or no longer kept, leave it open.",
+                },
+                "note": maybe(TEXT),
+            }
+        ),
         "Offer": closed(
             {"action": {"enum": list(Action)}, "label": TEXT, "sends_mail": FLAG, "warning": TEXT, "undo": TEXT}
         ),

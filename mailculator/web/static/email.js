@@ -121,15 +121,19 @@ function expiry(ttl) {
   return Number.isNaN(at.getTime()) ? null : at.toISOString();
 }
 
+function shown(value) {
+  return value === null ? "–" : String(value);
+}
+
 function steps({ history }) {
   const rows = history.map((entry, number) => ({
     key: String(number),
-    cells: [moment(entry.at), entry.status, entry.version === null ? "–" : String(entry.version), entry.note ?? "–"],
+    cells: [moment(entry.at), entry.status, shown(entry.version), shown(entry.attempt), shown(entry.note)],
   }));
   return element(
     "section",
     { "data-key": "steps", "aria-labelledby": "steps-heading" },
     element("h2", { id: "steps-heading" }, "Every step"),
-    table("Steps of this email, oldest first", ["Time", "Status", "Version", "Note"], rows),
+    table("Steps of this email, oldest first", ["Time", "Status", "Version", "Attempt", "Note"], rows),
   );
 }
