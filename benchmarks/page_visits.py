@@ -24,6 +24,8 @@ LISTS: Mapping[str, str] = MappingProxyType(
         "READY": "status=READY",
         "READY, from the middle": "status=READY&after=8",
         "FAILED": "status=FAILED",
+        "FAILED, from the middle": "status=FAILED&after=8",
+        "INVALID, all at the end of the ids": "status=INVALID",
         "PROCESSING, of which there is none": "status=PROCESSING",
         "SENT-ACKNOWLEDGED, nearly the last": "status=SENT-ACKNOWLEDGED&after=fff",
         "parked": "parked=1",
@@ -35,9 +37,12 @@ LISTS: Mapping[str, str] = MappingProxyType(
         "READY, to a rare domain": f"status=READY&domain={RARE}",
         "READY, to a frequent domain": f"status=READY&domain={FREQUENT}",
         "FAILED, to a frequent domain": f"status=FAILED&domain={FREQUENT}",
+        "INVALID, all at the end, to a frequent domain": f"status=INVALID&domain={FREQUENT}",
         "PROCESSING, to a frequent domain": f"status=PROCESSING&domain={FREQUENT}",
         "parked, to a rare domain": f"parked=1&domain={RARE}",
         "of unknown outcome": "unknown=1",
+        "of unknown outcome, from the middle": "unknown=1&after=8",
+        "FAILED-ACKNOWLEDGED, of unknown outcome": "unknown=1&status=FAILED-ACKNOWLEDGED",
     }
 )
 """The lists that are looked at, by what they are called: each the query of the page's address."""
