@@ -247,10 +247,10 @@ async def page(session: Session, sought: Sought, limit: int, *, inbox: bool) -> 
     """Emails in the order of their ids. Active ones by the indexes, others by a pass over the table.
 
     Arguments:
-        inbox: as of `counts`.
+        inbox: some may lie in the inbox alone: `may_be_new`, and the inbox is what the service takes them from.
     """
     if _is_active(sought):
-        return await _active_page(session, sought, limit, inbox=inbox and may_be_new(sought))
+        return await _active_page(session, sought, limit, inbox=inbox)
     rows: list[Row] = []
     only = None if sought.domain is None else Where("{Domain} = :domain", {"domain": sought.domain})
     async for item in all_records(session, PAGE, after=sought.after, only=only):
