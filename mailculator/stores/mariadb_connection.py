@@ -26,6 +26,8 @@ _SESSION = (
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00',"
     " innodb_lock_wait_timeout = {lock_wait:d}{limit}"
 )
+_AUTOCOMMIT = "SET autocommit = 1"
+_TRANSACTIONS = "SET autocommit = 0"
 _ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 
@@ -204,7 +206,7 @@ class Connection:
 
         Errors: of the first that failed, as `execute`.
         """
-        switch = [] if autocommit is self._autocommit else [f"SET autocommit = {autocommit:d}"]
+        switch = [] if autocommit is self._autocommit else [_AUTOCOMMIT if autocommit else _TRANSACTIONS]
         store = self._endpoint.store
         try:
             async with asyncio.timeout(min(left, self._endpoint.timeout)):

@@ -24,6 +24,7 @@ BY_STATUS = "idx_emails_due"
 BY_TEXT = "idx_emails_last_error, idx_emails_reason"
 
 _IDS = "SELECT id FROM emails FORCE INDEX ({index}) WHERE {where} ORDER BY id"
+_ROWS = SELECT_ROWS.replace("FROM emails", "FROM emails FORCE INDEX ({index})").replace("{}", "{where}")
 
 # The columns' collation may take no notice of case, and what begins in capitals is somebody else's text.
 _SAYS = f"({{0}} LIKE '{UNKNOWN}%%' AND BINARY LEFT({{0}}, {len(UNKNOWN)}) = '{UNKNOWN}')"
@@ -97,6 +98,7 @@ async def _by_status(session: Session, where: _Where, limit: int) -> list[Row]:
 
 
 async def _rows(session: Session, index: str, where: _Where, limit: int) -> list[Row]:
-    select = SELECT_ROWS.replace("FROM emails", f"FROM emails FORCE INDEX ({index})").format(where)
-    found = await session.execute(f"{select} ORDER BY id LIMIT %s", (*where.parameters, limit))
+    found = await session.execute(
+        _ROWS.format(index=index, where=where) + " ORDER BY id LIMIT %s", (*where.parameters, limit)
+    )
     return [to_row(fields) for fields in found.rows]
