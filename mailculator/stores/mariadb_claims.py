@@ -28,7 +28,6 @@ from mailculator.stores.mariadb_rows import (
 # The index gives the rows due in their order: about as many are read as are claimed, however long the queue is. Left
 # to itself the optimizer may find most of the table due and sort it.
 _IS_DUE = "status = %s AND parked = 0 AND due_at <= NOW(6) ORDER BY due_at LIMIT %s"
-_DUE = f"FROM emails FORCE INDEX (idx_emails_due) WHERE {_IS_DUE}"
 
 COLUMNS = (
     "SELECT id, version, payload_file_path, eml_file_path, reason, attempts, generation,"
@@ -37,8 +36,8 @@ COLUMNS = (
 )
 """What `to_email` takes."""
 
-_CLAIMED = f"{COLUMNS} {_DUE} FOR UPDATE SKIP LOCKED"
-_SEEN = f"SELECT id {_DUE}"
+_CLAIMED = f"{COLUMNS} FROM emails FORCE INDEX (idx_emails_due) WHERE {_IS_DUE} FOR UPDATE SKIP LOCKED"
+_OTHERS = f"SELECT id FROM emails FORCE INDEX (idx_emails_due) WHERE id NOT IN %s AND {_IS_DUE}"  # noqa: S608  # constants
 _CLAIMED_BY_ID = f"{COLUMNS} FROM emails FORCE INDEX (PRIMARY) WHERE id IN %s AND {_IS_DUE} FOR UPDATE SKIP LOCKED"
 
 # Assignments run from left to right: the lease gets the version after the bump, reached_at the time before it.
@@ -103,14 +102,16 @@ async def _hidden(session: Session, stage: Stage, limit: int, found: Set[str]) -
     that is another stage's first email. Two idle pipelines that poll at the same moments would hide each other's mail
     for ever. Such a lock is on the index's entry alone, so by the primary key the row can be had.
     """
-    if len(found) >= limit:
+    left = limit - len(found)
+    if left <= 0:
         return ()
-    seen = await session.execute(_SEEN, (stage.waiting, limit))
-    hidden = [email_id for (email_id,) in seen.rows if email_id not in found]
+    # No list is empty in SQL.
+    seen = await session.execute(_OTHERS, (list(found) or [""], stage.waiting, left))
+    hidden = [email_id for (email_id,) in seen.rows]
     if not hidden:
         return ()
     statement = _CLAIMED_BY_ID.format(reached=_reached(stage))
-    return (await session.execute(statement, (hidden, stage.waiting, limit - len(found)))).rows
+    return (await session.execute(statement, (hidden, stage.waiting, left))).rows
 
 
 def _marked(email: Email) -> bool:

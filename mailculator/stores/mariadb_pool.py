@@ -76,6 +76,10 @@ class Session:
         """As Connection.literal. A statement with literals is executed without parameters."""
         return self._connection.literal(value)
 
+    def literals(self, values: Sequence[str]) -> list[str]:
+        """As Connection.literals."""
+        return self._connection.literals(values)
+
 
 class Pool:
     """Up to `size` connections, opened when they are needed.

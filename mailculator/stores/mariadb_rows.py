@@ -159,12 +159,12 @@ def history(session: Session, lines: Sequence[Line]) -> list[str]:
         # What many lines say alike is escaped once.
         told: dict[tuple[Status, str | None, int | None], str] = {}
         rows: list[str] = []
-        for line in chunk:
+        for email_id, line in zip(session.literals([line.email_id for line in chunk]), chunk, strict=True):
             what = line.status, line.reason, line.version
             rest = told.get(what)
             if rest is None:
                 rest = told[what] = _told(session, line)
-            rows.append(f"({session.literal(line.email_id)}, {rest}, NOW(6))")
+            rows.append(f"({email_id}, {rest}, NOW(6))")
         statements.append(f"{_INSERT_HISTORY} {', '.join(rows)}")
     return statements
 

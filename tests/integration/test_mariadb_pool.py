@@ -151,6 +151,16 @@ async def test_the_session_is_ours_whatever_the_server_has_as_default(server: Pr
     assert lock_wait < float(limit) < target.timeout
 
 
+@pytest.mark.parametrize("odd", ["a','b", "a'b", "a\\", "\\'", 'a"b', "a\0b", "è-1", "", "a b", "%s"])
+async def test_a_list_of_texts_holds_no_other_text(target: Endpoint, odd: str) -> None:
+    async with pool_of(1, partial(connect, target)) as pool, pool.session("test") as session:
+        found = await session.execute(
+            "SELECT %s IN %s, 'a' IN %s, 'p-1' IN %s", (odd, ["p-1", odd], ["p-1", odd], [odd, "p-1"])
+        )
+        assert found.rows == ((1, 0, 1),)
+        assert (await session.execute("SELECT 2 IN %s, 'a' IN %s", ([1, 2], ["b", None]))).rows == ((1, None),)
+
+
 async def test_values_are_those_that_the_driver_reads(server: PrivateMariadb, target: Endpoint) -> None:
     sql = (
         "SELECT 1, -9223372036854775808, 18446744073709551615, 1.50, 1e3, NULL, '', REPEAT('x', 70000), 'però 📧',"

@@ -208,6 +208,26 @@ async def test_g1_the_statement_itself_refuses_a_stale_claim(store: MariadbStore
     assert row.status is Status.INTAKING
 
 
+async def test_g1_a_claim_is_told_from_another_to_the_byte(settings: Settings) -> None:
+    """Columns compare without regard to case."""
+    async with tokens_of(settings, iter(["a" * 32])) as store:
+        await enqueue(store, 1)
+        (email,) = await store.claim(INTAKE, 10, lease=60, holder="me")
+        other = dataclasses.replace(email, claim_token="A" * 32)
+        moves = [lifecycle.move(one, lifecycle.Prepared("example.com")) for one in (other, email)]
+        assert [(await store.record([move]))[0] for move in moves] == [Recorded.LOST, Recorded.DONE]
+
+
+@asynccontextmanager
+async def tokens_of(settings: Settings, tokens: Iterator[str]) -> AsyncIterator[MariadbStore]:
+    """A Store whose claims have these names."""
+    opened = MariadbStore(Pool(partial(connect, endpoint(settings)), size=2, timeout=10.0), token=lambda: next(tokens))
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
 @pytest.mark.parametrize("claims", [2, FEW + 1])
 async def test_g1_a_statement_for_several_claims_refuses_a_row_of_anothers(store: MariadbStore, claims: int) -> None:
     await enqueue(store, claims)
