@@ -31,6 +31,7 @@ from mailculator.pipelines.threads import Threads
 from mailculator.pipelines.unknown import Policy
 from mailculator.pipelines.watchdog import Watchdog
 from mailculator.transport.callback_format import CurrentFormat, callback_format
+from mailculator.transport.domain_rate import DomainRate
 from mailculator.transport.rate import Rate
 from mailculator.transport.relay_settings import relay_settings
 from mailculator.transport.smtp import SmtpRelay
@@ -80,6 +81,7 @@ class Equipment:
         self._format = CurrentFormat(callback_format(settings), _reread("MAILCULATOR_CALLBACK_SECRET"))
         self._budget = ByteBudget(settings.memory_limit)
         self.rate = Rate(settings.smtp_rate, on_change=self._paced)
+        self._domain_rate = self._rate_of_domains()
         self._breakers = {name: self._breaker(name) for name in ("relay", "callback", "share")}
         # The journal itself finds out that it can be written again: no mail need be tried for that.
         self._breakers["journal"] = self._breaker("journal", threshold=1, probes=False)
@@ -179,6 +181,7 @@ class Equipment:
             marks=self.marks,
             threads=self._threads[lifecycle.SENDER.name],
             rate=self.rate.take,
+            turn=self._domain_rate.take,
             slowed=self.rate.slowed,
             budget=self._budget,
             clock=self._clock,
@@ -186,6 +189,18 @@ class Equipment:
             observer=self._observer,
             places=self._places,
             concurrency=HANDS * self._settings.smtp_connections,
+        )
+
+    def _rate_of_domains(self) -> DomainRate:
+        return DomainRate(
+            self._settings.smtp_domain_rate,
+            # Most of the sender's places stay free for other domains, whatever one has to send.
+            places=max(1, self._settings.smtp_connections // 4),
+            patience=self._timing.wait / 5,
+            least=self._timing.wait,
+            most=self._timing.relay_backoff.cap,
+            rng=self._rng,
+            clock=self._clock.now,
         )
 
     def _callback(self, stage: lifecycle.Stage) -> Callback:

@@ -48,6 +48,10 @@ SMALL = 65_536
 them is little beside the limit."""
 
 
+ENOUGH = "its recipient's domain has as much mail as MAILCULATOR_SMTP_DOMAIN_RATE allows"
+"""Why a mail waits though the relay is there: its last error until it is sent, since that is where people look."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """A mail as it goes out; one that is large is not in memory."""
@@ -75,6 +79,7 @@ class Sender:
         share: the breaker of the file system that payloads lie on, shared with intake.
         threads: where files are read and messages rendered.
         rate: awaited before each try, so that no more leave in a second than the operator and the relay allow.
+        turn: awaited before that with the recipient's domain; gives the seconds after which to come again, or 0.
         slowed: told the class of a reply that refuses mail for the rate at which it comes.
         places: as many as the relay has connections, shared by every store's sender. What has none yet has its payload
             read meanwhile.
@@ -96,6 +101,7 @@ class Sender:
         marks: Marks,
         threads: Threads,
         rate: Callable[[], Awaitable[None]],
+        turn: Callable[[str], Awaitable[float]],
         slowed: Callable[[str], None],
         budget: ByteBudget,
         clock: Clock,
@@ -117,6 +123,7 @@ class Sender:
         self._timing = timing
         self._relay = relay
         self._rate = rate
+        self._turn = turn
         self._slowed = slowed
         self._budget = budget
         self._clock = clock
@@ -196,6 +203,9 @@ class Sender:
         return Outgoing(Envelope(self._sender, to.addr_spec, smtputf8=to.needs_smtputf8), found.content)
 
     async def _hand_over(self, email: Email, outgoing: Outgoing) -> Outcome:
+        if later := await self._turn(outgoing.envelope.recipient.rpartition("@")[2]):
+            return Wait(remember(email, ENOUGH), later)
+
         async def attempt() -> Outcome:
             was_open = self._guard.is_open
             async with self._places:

@@ -74,6 +74,14 @@ class Relay(Part):
         le=1_000_000,
         description="Mails a second over the whole process, fractions allowed. 0 = no limit.",
     )
+    smtp_domain_rate: float = Field(
+        default=0.0,
+        alias="MAILCULATOR_SMTP_DOMAIN_RATE",
+        ge=0,
+        le=1_000_000,
+        description="Mails a second that this process begins for one recipient domain, fractions allowed. Mail beyond "
+        "that waits its turn, and holds up no other domain's. 0 = no limit.",
+    )
     message_id_domain: Annotated[str, AfterValidator(setting_values.message_id_domain)] = Field(
         default_factory=lambda fields: setting_values.domain_of(fields.get("smtp_from", "")),
         alias="MAILCULATOR_MESSAGE_ID_DOMAIN",

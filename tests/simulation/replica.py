@@ -92,6 +92,7 @@ class SimulatedEquipment(Equipment):
         self._format: Any = CallbackFormat({}, "", (), lambda: clock.wall().timestamp())
         self._budget = ByteBudget(self._settings.memory_limit)
         self.rate = Rate(self._settings.smtp_rate, clock=clock.now, on_change=self._paced)
+        self._domain_rate = self._rate_of_domains()
         self._breakers = {name: self._breaker(name) for name in ("relay", "callback", "share")}
         self._breakers["journal"] = self._breaker("journal", threshold=1, probes=False)
         self.marks = Journal(

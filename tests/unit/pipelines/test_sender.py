@@ -17,11 +17,11 @@ import pytest
 from mailculator.config import Settings
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefused, RelayUnavailable
 from mailculator.events import BreakerChanged, SmtpAttempted
-from mailculator.lifecycle import UNKNOWN, Failed, Invalid, Outcome, Park, Release, Retry, Sent, Unknown, Wait
+from mailculator.lifecycle import UNKNOWN, Failed, Invalid, Outcome, Park, Release, Retry, Sent, Unknown, Wait, move
 from mailculator.model import Email, Lease, Status
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
-from mailculator.pipelines.sender import Sender
+from mailculator.pipelines.sender import ENOUGH, Sender
 from mailculator.pipelines.threads import Threads
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope, StreamedMessage
@@ -129,6 +129,7 @@ class Bench:
         self.clock, self.seen, self.relay, self.turns = FakeClock(), Recording(), FakeRelay(), 0
         self.slowed: list[str] = []
         self.places = Places(4)
+        self.later: dict[str, float] = {}
         self.path = directory / "payload.json"
         self.path.write_text(json.dumps(PAYLOAD))
         self.breaker = Breaker("relay", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
@@ -155,6 +156,7 @@ class Bench:
             marks=self.marks,
             threads=Threads(2, "test"),
             rate=self.turn,
+            turn=self.turn_of,
             slowed=self.slowed.append,
             budget=ByteBudget(1 << 30),
             clock=self.clock,
@@ -166,6 +168,9 @@ class Bench:
 
     async def turn(self) -> None:
         self.turns += 1
+
+    async def turn_of(self, domain: str) -> float:
+        return self.later.get(domain, 0.0)
 
     def ready(self, **changes: object) -> Email:
         lease = Lease(self.clock.now() + TIMING.lease, self.clock.now)
@@ -290,6 +295,23 @@ async def test_a_relay_that_takes_no_connection_for_the_rate_is_slowed_down_for_
     bench.relay.error = RelayUnavailable("greeting", "4.7.0 too many connections", 421)
     assert isinstance(await bench.handle(), Wait)
     assert bench.slowed == ["421"]
+
+
+async def test_mail_of_a_domain_that_has_its_share_comes_again_and_it_costs_no_try_and_no_turn(bench: Bench) -> None:
+    bench.later = {"example.org": 7.0}
+    outcome = await bench.handle()
+    assert outcome == Wait(ENOUGH, 7.0)
+    assert not move(bench.ready(), outcome).counts
+    assert (bench.turns, bench.relay.taken, bench.marks.made) == (0, [], [])
+    bench.later = {"example.com": 7.0}
+    assert isinstance(await bench.handle(), Sent)
+
+
+async def test_mail_that_waits_for_its_domain_is_still_known_to_have_been_lost_before(bench: Bench) -> None:
+    bench.later = {"example.org": 7.0}
+    outcome = await bench.handle(last_error=f"{UNKNOWN}: no reply")
+    assert isinstance(outcome, Wait)
+    assert outcome.reason == f"{UNKNOWN} before; then {ENOUGH}"
 
 
 async def test_g8_deferrals_end_after_a_day_whatever_the_tries(bench: Bench) -> None:
