@@ -53,6 +53,8 @@ def require(phase: str, reply: Reply, code: int | None = None) -> None:
 
 def accept(phase: str, reply: Reply) -> None:
     """Judge the reply to RSET, MAIL, RCPT or DATA. Errors: RelayUnavailable, RelayDeferred, RelayRefused."""
+    if reply.code == (354 if phase == "data" else 250):  # as nearly all are
+        return
     match phase:
         case "mail" if _too_large(reply):
             raise RelayRefused(phase, one_line(reply.words), reply.code)

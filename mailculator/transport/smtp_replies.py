@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from mailculator.transport.masking import Mask
+from mailculator.values import value
 
 LONGEST_LINE = 2048
 """Octets of one line with its end; section 4.5.3.1.5 allows 512."""
@@ -23,14 +24,14 @@ LONGEST_LINE = 2048
 LARGEST_REPLY = 65536
 """Octets of a whole reply, and of everything that is kept unread."""
 
-_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
+_LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -]).*)?", re.DOTALL)
 
 
 class ReplyError(Exception):
     """What the relay said is no reply, is too long, or was not asked for. The connection is of no use any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """One reply.
 
@@ -66,7 +67,7 @@ class ReplyReader:
         self._mask = mask or Mask()
         self._received = bytearray()
         self._searched = 0
-        self._lines: list[bytes] = []
+        self._lines: list[str] = []
         self._size = 0
         self._flooded = False
 
@@ -78,15 +79,17 @@ class ReplyReader:
     def feed(self, data: bytes) -> bool:
         """Keep what the relay said; False when that was more than is kept."""
         room = LARGEST_REPLY - len(self._received)
-        self._received += data[:room]
-        self._flooded = self._flooded or len(data) > room
+        if len(data) > room:
+            self._flooded = True
+            data = data[:room]
+        self._received += data
         return not self._flooded
 
     def take(self) -> Reply | None:
         """The next reply, or None while it is not complete. Errors: ReplyError."""
-        while (end := self._received.find(b"\n", self._searched)) >= 0:
-            last = self._read_line(bytes(self._received[: end + 1]))
-            del self._received[: end + 1]
+        while end := self._received.find(b"\n", self._searched) + 1:
+            last = self._read_line(bytes(self._received[:end]))
+            del self._received[:end]
             self._searched = 0
             if last:
                 return self._finish()
@@ -112,13 +115,14 @@ class ReplyReader:
         found = _LINE.fullmatch(line)
         if found is None:
             raise ReplyError(self._shown(line) or "an empty line")
-        if self._lines and self._lines[0][:3] != found[1]:
+        text = line.decode("utf-8", "surrogateescape")
+        if self._lines and self._lines[0][:3] != text[:3]:
             raise ReplyError(f"its lines bear different codes: {self._shown(line)}")
-        self._lines.append(line)
+        self._lines.append(text)
         return found[2] != b"-"
 
     def _finish(self) -> Reply:
-        lines = tuple([line.decode("utf-8", "surrogateescape") for line in self._lines])
+        lines = tuple(self._lines)
         self._lines.clear()
         self._size = 0
         return Reply(int(lines[0][:3]), lines, self._mask)
