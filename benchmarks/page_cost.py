@@ -4,7 +4,8 @@ The page is read as a browser reads it, by its event stream, but not drawn: the 
 machine of its own.
 
 - While mail is sent: one service drains a deep queue, and the page is opened and closed in turn, so that everything
-  else is the same. A turn is so many emails without it and as many with it.
+  else is the same. A turn is so many emails without it and as many with it; every other one begins with it, so that
+  what only changes with time is no difference.
 - At rest: every pipeline is paused, so that what the page makes the two processes use stands out from nothing.
 """
 
@@ -128,15 +129,20 @@ async def drain(deep: DeepQueue, turns: int, emails: int) -> list[Turn]:
 
 
 def starts(turns: int, emails: int) -> list[int]:
-    """After how many acknowledgements each window is prepared for: without the page, with it, and so on."""
+    """After how many acknowledgements each window is prepared for."""
     return [WARM + number * (SKIP + emails) for number in range(2 * turns)]
+
+
+def is_open(number: int) -> bool:
+    """Whether the page is open in a window: without it, with it, with it, without it, and so on."""
+    return number % 4 in (1, 2)
 
 
 async def _spend(
     deep: DeepQueue, around: Peers, pid: int, port: int, start: int, emails: int
 ) -> tuple[float, float, float]:
     """CPU of one window; see `used`."""
-    with_page = (start - WARM) // (SKIP + emails) % 2 == 1
+    with_page = is_open((start - WARM) // (SKIP + emails))
     async with open_page(port) if with_page else nullcontext():
         await around.called_back(start + SKIP)
         before = used(pid, deep.server)
@@ -150,11 +156,13 @@ def turns_of(
     spent: Sequence[tuple[float, float, float]], moments: Sequence[float], turns: int, emails: int
 ) -> list[Turn]:
     """The turns, from what each window has used and from when emails came to their end."""
-    windows = []
-    for start, (cpu, server_cpu, _) in zip(starts(turns, emails), spent, strict=True):
+    closed: list[Window] = []
+    opened: list[Window] = []
+    for number, (start, (cpu, server_cpu, _)) in enumerate(zip(starts(turns, emails), spent, strict=True)):
         first = start + SKIP - 1
-        windows.append(Window(emails, moments[first + emails] - moments[first], cpu, server_cpu))
-    return [Turn(*pair) for pair in zip(windows[::2], windows[1::2], strict=True)]
+        window = Window(emails, moments[first + emails] - moments[first], cpu, server_cpu)
+        (opened if is_open(number) else closed).append(window)
+    return [Turn(*pair) for pair in zip(closed, opened, strict=True)]
 
 
 async def rest(server: PrivateMariadb, pid: int, port: int, turns: int) -> list[Rest]:

@@ -54,11 +54,17 @@ def test_windows_follow_each_other_without_what_opening_and_closing_takes() -> N
     moments = [number * 0.01 for number in range(second + SKIP + 1000)]
     for at, wait in ((second + 10, 7.0), (second + SKIP, 5.0)):  # after the page was opened, and in its window
         moments[at:] = [moment + wait for moment in moments[at:]]
-    [turn] = turns_of([(1.0, 0.5, 0.0), (2.0, 0.75, 0.0)], moments, 1, 1000)
-    assert turn.closed.seconds == pytest.approx(10.0)
-    assert turn.open.seconds == pytest.approx(15.0)
-    assert turn.closed.cpu_each == pytest.approx(0.0015)
-    assert turn.open.cpu_each == pytest.approx(0.00275)
+    [only] = turns_of([(1.0, 0.5, 0.0), (2.0, 0.75, 0.0)], moments, 1, 1000)
+    assert only.closed.seconds == pytest.approx(10.0)
+    assert only.open.seconds == pytest.approx(15.0)
+    assert only.closed.cpu_each == pytest.approx(0.0015)
+    assert only.open.cpu_each == pytest.approx(0.00275)
+
+
+def test_every_other_turn_begins_with_the_page() -> None:
+    moments = [number * 0.01 for number in range(starts(2, 100)[-1] + SKIP + 100)]
+    spent = [(float(number), 0.0, 0.0) for number in range(4)]
+    assert [(one.closed.cpu, one.open.cpu) for one in turns_of(spent, moments, 2, 100)] == [(0.0, 1.0), (3.0, 2.0)]
 
 
 async def test_only_what_the_stream_tells_counts_as_an_open_page() -> None:
