@@ -28,7 +28,6 @@ from mailculator.metrics import MetricsObserver
 from mailculator.model import Status, StatusCount
 from mailculator.notes import GUARD, STORES
 from mailculator.pipelines.crew import Crew, Memory
-from mailculator.pipelines.housekeeping import COUNT_SHARE
 from mailculator.pipelines.minutes import MINUTE
 from mailculator.pipelines.runner import Pace
 from mailculator.pipelines.surroundings import Surroundings
@@ -87,9 +86,7 @@ class Service:
             tell=self._assessed,
         )
         self._desk = Desk(self._stores, version=__version__, replica=settings.replica)
-        self._page = Page(
-            _terms(settings), self._desk, clock=self._clock, observer=self._observer, count_share=COUNT_SHARE
-        )
+        self._page = Page(_terms(settings), self._desk, clock=self._clock, observer=self._observer)
 
     def stop(self) -> None:
         """Drain: claim nothing more, give back what has not begun, finish what has, then end `run`."""

@@ -94,9 +94,7 @@ async def test_a_port_that_nobody_chose_and_that_is_taken_costs_the_page_alone(t
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         for wanted in (False, True):
-            page = Page(
-                Terms(port, wanted=wanted, token=token), desk, clock=SystemClock(), observer=events, count_share=20
-            )
+            page = Page(Terms(port, wanted=wanted, token=token), desk, clock=SystemClock(), observer=events)
             if wanted:
                 with pytest.raises(ConfigError, match="MAILCULATOR_ADMIN_PORT"):
                     await page.open()

@@ -121,7 +121,7 @@ async def opened(
     desk = Desk(names or tuple(store.name for store in stores), version="0.0.0", replica="test-1")
     for store in stores:
         desk.joined(WatchedStore(store, observer=ignore, clock=clock))
-    page = Page(terms or Terms(0, wanted=True), desk, clock=clock, observer=events, count_share=20)
+    page = Page(terms or Terms(0, wanted=True), desk, clock=clock, observer=events)
     port = await page.open()
     assert port is not None
     operator = Operator(port)

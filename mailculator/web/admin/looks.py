@@ -23,6 +23,9 @@ LOOK_EVERY = 1.0
 """Seconds for which a look is good."""
 PAID_LOOK_EVERY = 5.0
 """The same where looks are paid for: replicas report no oftener there."""
+COUNT_SHARE = 100
+"""A count is followed by a pause of so many times its duration: what is open beside the pipelines may cost them two
+hundredths of their rate, and a count takes a core of the store's for as long as it lasts."""
 OWN_EVERY = 5.0
 """Seconds between two counts of the service's own, at the least."""
 PATIENCE = 5.0
@@ -57,16 +60,11 @@ class Sight:
 
 
 class Looks:
-    """Looks at every store of a desk.
+    """Looks at every store of a desk."""
 
-    Arguments:
-        count_share: a count is followed by a pause of so many times its duration, here as everywhere.
-    """
-
-    def __init__(self, desk: Desk, *, clock: Clock, count_share: float) -> None:
+    def __init__(self, desk: Desk, *, clock: Clock) -> None:
         self._desk = desk
         self._clock = clock
-        self._share = count_share
         self._watchers: dict[str, _Watcher] = {}
 
     async def all(self) -> list[Sight]:
@@ -83,7 +81,7 @@ class Looks:
         if watcher is None or watcher.store is not store:
             self._forget(name)
             own = partial(self._desk.counts, name)
-            watcher = self._watchers[name] = _Watcher(store, clock=self._clock, share=self._share, own=own)
+            watcher = self._watchers[name] = _Watcher(store, clock=self._clock, own=own)
         return await watcher.sight()
 
     def stale(self, name: str) -> None:
@@ -105,12 +103,12 @@ class Looks:
 class _Watcher:
     """Looks at one store, as often as it is good for."""
 
-    def __init__(self, store: Store, *, clock: Clock, share: float, own: Callable[[], Counted | None]) -> None:
+    def __init__(self, store: Store, *, clock: Clock, own: Callable[[], Counted | None]) -> None:
         self.store = store
         self._paid = store.capabilities.looks_are_paid
         self._every = PAID_LOOK_EVERY if self._paid else LOOK_EVERY
         self._clock = clock
-        self._seldom = _Seldom(store, clock=clock, share=share, own=own)
+        self._seldom = _Seldom(store, clock=clock, own=own)
         self._view: View | None = None
         self._good_until = -math.inf
         self._looking: asyncio.Task[None] | None = None
@@ -186,10 +184,9 @@ class _Seldom:
     sees the service's own, as old as they are, before any other is taken.
     """
 
-    def __init__(self, store: Store, *, clock: Clock, share: float, own: Callable[[], Counted | None]) -> None:
+    def __init__(self, store: Store, *, clock: Clock, own: Callable[[], Counted | None]) -> None:
         self._store = store
         self._clock = clock
-        self._share = share
         self._own = own
         self._least = store.capabilities.count_every if store.capabilities.looks_are_paid else 0.0
         self._pause = 0.0
@@ -211,6 +208,6 @@ class _Seldom:
             self._counts = await self._store.counts()
             self.at = at
             now = self._clock.now()
-            self._pause = max(self._least, self._share * (now - started))
+            self._pause = max(self._least, COUNT_SHARE * (now - started))
             self._good_until = now + self._pause
         return self._counts

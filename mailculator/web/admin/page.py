@@ -58,16 +58,15 @@ class Page:
     Arguments:
         desk: what it shows and steers.
         observer: told where there is no page.
-        count_share: see Looks.
     """
 
-    def __init__(self, terms: Terms, desk: Desk, *, clock: Clock, observer: Observer, count_share: float) -> None:
+    def __init__(self, terms: Terms, desk: Desk, *, clock: Clock, observer: Observer) -> None:
         self._terms = terms
         self._desk = desk
         self._observer = observer
         self._text: Text = str if terms.addresses else address_mask.mask
         self._access = Access(terms.token, clock=clock)
-        self._looks = Looks(desk, clock=clock, count_share=count_share)
+        self._looks = Looks(desk, clock=clock)
         self.stream = Stream(self._compose, clock=clock)
         self._files = Files()
         self._runner: web.ServerRunner | None = None

@@ -50,7 +50,7 @@ class Dear(MemoryStore):
 def looking(store: Dear) -> Looks:
     desk = Desk((store.name,), version="0.0.0", replica="test")
     desk.joined(cast(Store, store))
-    return Looks(desk, clock=store.clock, count_share=20)
+    return Looks(desk, clock=store.clock)
 
 
 async def look_for(found: Looks, clock: FakeClock, seconds: int) -> Any:
@@ -60,7 +60,7 @@ async def look_for(found: Looks, clock: FakeClock, seconds: int) -> Any:
     return sight
 
 
-@pytest.mark.parametrize(("takes", "most"), [(0.0, 60), (1.0, 3), (0.1, 30)])
+@pytest.mark.parametrize(("takes", "most"), [(0.0, 60), (0.03, 20), (0.1, 6), (1.0, 1)])
 async def test_a_count_is_used_again_until_it_has_cost_its_share(takes: float, most: int) -> None:
     clock = FakeClock()
     store = Dear(clock, takes=takes)
@@ -126,7 +126,7 @@ async def test_a_dear_count_is_not_taken_beside_the_services_own() -> None:
     store = Dear(clock, takes=1.0)
     desk = Desk((store.name,), version="0.0.0", replica="test")
     desk.joined(cast(Store, store))
-    found = Looks(desk, clock=clock, count_share=20)
+    found = Looks(desk, clock=clock)
     desk.counted("memory", {Status.READY: StatusCount(7)})
 
     first = await look_for(found, clock, 1)

@@ -21,7 +21,7 @@ OPERATIONS = {(path, method.upper()): one for path, calls in DOCUMENT["paths"].i
 @pytest.fixture(scope="module")
 def routes() -> Routes:
     desk = Desk(("sqlite",), version="1.2.3", replica="test")
-    return Page(Terms(0, wanted=False), desk, clock=SystemClock(), observer=ignore, count_share=20).routes
+    return Page(Terms(0, wanted=False), desk, clock=SystemClock(), observer=ignore).routes
 
 
 def test_it_is_valid_openapi_3_1() -> None:
