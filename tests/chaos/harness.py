@@ -149,6 +149,7 @@ class Chaos:
                     if verdict.faults or self._complaints(marks):
                         break
             verdict, marks = await self._judged()
+            where = f"{where.removesuffix('.')}, at its end: {os.getloadavg()[0]:.1f}."
             record = self._record(verdict, marks, time.monotonic() - begun, where)
             self.keep(record)
             complaints = self._complaints(marks)
