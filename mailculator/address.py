@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import lru_cache
 
 import idna
 
 from mailculator.errors import PayloadError
+from mailculator.values import value
 
 TEXT_LIMIT = 1000
 """Characters of a whole address field, display name included."""
@@ -47,7 +47,7 @@ _COMMON = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Address:
     """One mailbox (RFC 5322 section 3.4), taken apart.
 

@@ -115,7 +115,8 @@ def field(name: str, words: Sequence[str]) -> bytes:
 
     Errors: PayloadError `header_control`, `header_name`, `header_too_long`.
     """
-    return _join(name, _fold(name, words))
+    line = f"{name}: {''.join(words)}"
+    return _join(name, [line] if words and len(line) <= LINE else _fold(name, words))
 
 
 def ascii_name(name: str, longest: int = 60) -> str:
@@ -145,7 +146,7 @@ def _fold(name: str, words: Iterable[str]) -> list[str]:
 
 def _join(name: str, lines: Sequence[str]) -> bytes:
     """The last gate: whatever came this far, no field ends where its text says so."""
-    if _CONTROL.search("".join(lines)):
+    if _CONTROL.search(lines[0] if len(lines) == 1 else "".join(lines)):
         raise PayloadError("header_control", f"{_label(name)} holds a line end or a NUL")
     if not _FIELD_NAME.fullmatch(name):
         raise PayloadError("header_name", f"{_label(name)!r} cannot be a header name")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
+from functools import lru_cache
 from mimetypes import MimeTypes
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -126,7 +127,7 @@ def _headers(payload: Payload, email_id: str, domain: str, date: datetime) -> li
         raise PayloadError("message_id", "the id or the domain cannot stand in a Message-ID")
     fields = [
         _MIME_VERSION,
-        headers.field("Date", [_date(date)]),
+        _date(date),
         headers.field("Message-ID", [f"<{email_id}@{domain}>"]),
         headers.mailbox("From", payload.sender),
         headers.mailbox("To", payload.to),
@@ -143,12 +144,17 @@ def _headers(payload: Payload, email_id: str, domain: str, date: datetime) -> li
     return fields
 
 
-def _date(date: datetime) -> str:
+def _date(date: datetime) -> bytes:
     """RFC 5322 section 3.3."""
     if date.tzinfo is not UTC:
-        return format_datetime(date)
-    day = f"{_DAYS[date.weekday()]}, {date.day:02} {_MONTHS[date.month - 1]} {date.year:04}"
-    return f"{day} {date.hour:02}:{date.minute:02}:{date.second:02} +0000"
+        return headers.field("Date", [format_datetime(date)])
+    return _utc_date(date.replace(microsecond=0))
+
+
+@lru_cache(maxsize=64)  # many are accepted in the same second; UTC only, since a moment equals itself in every zone
+def _utc_date(second: datetime) -> bytes:
+    day = f"{_DAYS[second.weekday()]}, {second.day:02} {_MONTHS[second.month - 1]} {second.year:04}"
+    return headers.field("Date", [f"{day} {second.hour:02}:{second.minute:02}:{second.second:02} +0000"])
 
 
 def _content(

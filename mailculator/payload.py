@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from mailculator import address, strictjson
 from mailculator.address import CONTROLS, Address
 from mailculator.errors import PayloadError
+from mailculator.values import value
 
 __all__ = ["Address", "AttachmentRef", "Payload", "check_size", "encoded_size", "parse"]
 
@@ -59,7 +60,7 @@ class AttachmentRef:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Payload:
     """A mail as its producer described it, every field checked.
 

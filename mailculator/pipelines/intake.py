@@ -113,8 +113,10 @@ class Intake:
         self._share.succeeded()
 
     def _check(self, path: str) -> Payload:
-        checked = payload.parse(files.read_payload(path), allowed_sender_domains=self._settings.allowed_sender_domains)
-        files.check_attachments(checked, self._settings.attachments_base_path, self._settings.max_message_size)
+        raw, limit = files.read_payload(path), self._settings.max_message_size
+        checked = payload.parse(raw, allowed_sender_domains=self._settings.allowed_sender_domains)
+        if checked.attachments or len(raw) > limit:  # no text is longer than the file that it comes from
+            files.check_attachments(checked, self._settings.attachments_base_path, limit)
         return checked
 
     def _refuse(self, reason: str) -> Outcome:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 
@@ -39,6 +38,7 @@ from mailculator.retry import spread
 from mailculator.throttling import asks_for_less
 from mailculator.timing import Timing
 from mailculator.transport.base import Envelope, Relay, StreamedMessage
+from mailculator.values import value
 
 FROM_RCPT_ON = frozenset({"rcpt", "data", "body"})
 """Phases in which the relay knows which mail it is about."""
@@ -52,7 +52,7 @@ ENOUGH = "its recipient's domain has as much mail as MAILCULATOR_SMTP_DOMAIN_RAT
 """Why a mail waits though the relay is there: its last error until it is sent, since that is where people look."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outgoing:
     """A mail as it goes out; one that is large is not in memory."""
 
@@ -173,7 +173,9 @@ class Sender:
         """The mail and the memory it takes; where that is little the message too: one journey to a thread less."""
         raw = files.read_payload(path)
         mail = payload.parse(raw, allowed_sender_domains=self._settings.allowed_sender_domains)
-        size = files.check_attachments(mail, self._settings.attachments_base_path, self._settings.max_message_size)
+        size = len(raw)  # its texts are no longer than that
+        if mail.attachments or size > SMALL:
+            size = files.check_attachments(mail, self._settings.attachments_base_path, self._settings.max_message_size)
         # The attachments as they are, the rendered message, and what the relay's transport keeps of it; streamed, only
         # the texts are ever here as a whole.
         room = min(3 * size, 3 * len(raw) + ROOM) if mail.attachments else 3 * size
@@ -194,7 +196,7 @@ class Sender:
             size = len(content)
         if size > limit:
             raise PayloadError("size", f"the message has {size} bytes; the limit is {limit}")
-        utf8 = any(one.needs_smtputf8 for one in (mail.sender, mail.reply_to, mail.to))
+        utf8 = mail.to.needs_smtputf8 or mail.sender.needs_smtputf8 or mail.reply_to.needs_smtputf8
         return Outgoing(Envelope(self._sender, mail.to.addr_spec, smtputf8=utf8), content)
 
     def _load(self, path: str, limit: int) -> Outgoing:

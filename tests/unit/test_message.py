@@ -117,6 +117,12 @@ def test_the_date_is_written_as_the_standard_library_writes_it(date: datetime) -
     assert field(rendered(sample(), date=date), "Date") == f"Date: {format_datetime(date)}"
 
 
+def test_the_same_moment_is_written_in_the_zone_that_it_is_given_in() -> None:
+    noon = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    for date in (noon, noon.astimezone(timezone(timedelta(hours=1))), noon):
+        assert field(rendered(sample(), date=date), "Date") == f"Date: {format_datetime(date)}"
+
+
 def test_an_empty_header_ends_with_its_colon() -> None:
     assert field(rendered(sample(custom_headers=(("X-Empty", ""),))), "X-Empty") == "X-Empty:"
 

@@ -352,6 +352,13 @@ def test_bad_input_38_the_encoded_size() -> None:
         payload.check_size(parsed, [57], 81)
 
 
+@given(st.text(), st.text(), st.booleans())
+def test_no_text_is_longer_than_the_file_that_it_comes_from(html: str, text: str, ascii_only: bool) -> None:
+    fields = {**GOOD, "body_html": html.replace("\0", ""), "body_text": "." + text.replace("\0", "")}
+    raw = json.dumps(fields, ensure_ascii=ascii_only).encode()
+    assert payload.encoded_size(payload.parse(raw), []) <= len(raw)
+
+
 def test_a_reason_never_quotes_bodies_addresses_or_paths() -> None:
     secret = "s3cr3t"
     changes: list[dict[str, object]] = [

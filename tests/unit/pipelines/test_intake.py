@@ -163,6 +163,18 @@ async def test_bad_input_38_the_largest_message_comes_from_the_settings(house: H
     assert outcome.reason.startswith("size: ")
 
 
+async def test_bad_input_38_texts_alone_are_measured_by_what_they_hold_not_by_their_file(house: House) -> None:
+    house.build(max_message_size=65_536)
+    fields = {**GOOD, "attachments": []}
+    house.write({**fields, "body_text": "é" * 32_768})
+    assert house.payload.stat().st_size > 65_536
+    assert isinstance(await house.handle(), Prepared)
+    house.write({**fields, "body_text": "é" * 32_769})
+    outcome = await house.handle()
+    assert isinstance(outcome, Invalid)
+    assert outcome.reason.startswith("size: ")
+
+
 @pytest.mark.parametrize("path", ["/../payloads/p.json", "http://169.254.169.254/", "/a.pdf\x00"])
 async def test_bad_inputs_35_41_g10_attachments_elsewhere(house: House, path: str) -> None:
     house.write({**GOOD, "attachments": [path]})

@@ -591,6 +591,13 @@ async def test_a_message_that_grew_over_the_limit_in_encoding_is_not_sent(tmp_pa
     assert outcome.reason.startswith("size")
 
 
+async def test_texts_over_the_limit_are_refused_before_anything_is_made_of_them(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, max_message_size=65_536)
+    bench.path.write_text(json.dumps(PAYLOAD | {"body_text": "é" * 33_000}))
+    bench.sender._budget = ByteBudget(1)
+    assert await bench.handle() == Failed("size: the message would have about 66000 bytes; the limit is 65536")
+
+
 async def test_a_prepared_file_is_sent_as_it_stands(bench: Bench) -> None:
     (bench.path.parent / "a.eml").write_bytes(b"From: x@example.com\nTo: Bob <bob@example.org>\nSubject: s\n\nhi\n")
     assert isinstance(await bench.handle(payload_file_path=None, eml_file_path="a.eml"), Sent)
