@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,12 +22,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config) -> BusyFilesApart | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BusyFilesApart | None:
     """For `make test`. Who asks for fewer workers, or another way to share the tests out, has xdist's own."""
     from tests.support.busy_files import FEWEST, BusyFilesApart  # which needs xdist, and only its controller comes here
 
     fits = config.getvalue("dist") == "loadfile" and len(config.getvalue("tx")) >= FEWEST
-    return BusyFilesApart(config) if fits else None
+    return BusyFilesApart(config, log) if fits else None
 
 
 @pytest.fixture(scope="session")
