@@ -2,8 +2,8 @@
 
 The standard library's executor wakes the loop through a pipe for each result, and mostly a thread for each job; that
 costs more than reading a payload does. And threads that are awake together spend their time on handing the interpreter
-to one another. Here one thread does what has come together and tells the results together; another is woken only where
-jobs wait all the same, since a file is slow or hangs.
+to one another. Here one thread does what has come together and tells the results together; others are woken only where
+jobs wait all the same, since a file hangs or the share is slow.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PATIENCE = 0.005
-"""Seconds that a job waits for the threads that are awake before one more is woken. The price: where each file takes as
-long as that, `count` jobs at once are done half as fast as `count` threads could, which is still thousands a second."""
+"""Seconds that a job waits for the threads that are awake before one more is woken."""
+SLOW = 0.002
+"""Seconds that jobs take on the whole from which on each is given a thread at once, as many as there are: then it is
+files that they wait for, and threads that wait are in nobody's way."""
+_SPAN = 8
+"""Jobs that "on the whole" is about; a single one that hangs does not make it slow."""
 
 _Result = tuple[asyncio.Future[Any], Any, BaseException | None]
 
@@ -58,13 +62,15 @@ class Threads:
 
     Arguments:
         name: begins the threads' names.
-        patience: seconds, see PATIENCE.
+        patience, slow: seconds, see PATIENCE and SLOW.
     """
 
-    def __init__(self, count: int, name: str, *, patience: float = PATIENCE) -> None:
+    def __init__(self, count: int, name: str, *, patience: float = PATIENCE, slow: float = SLOW) -> None:
         self._count = count
         self._name = name
         self._patience = patience
+        self._slow = slow
+        self._usual = 0.0
         self._jobs: deque[_Job] = deque()
         self._results: deque[_Result] = deque()
         self._workers: list[_Worker] = []
@@ -108,6 +114,10 @@ class Threads:
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._put = False
         self._look_later(loop)
+        if self._usual > self._slow:
+            for _ in range(len(self._jobs)):
+                self._wake_one(loop)
+            return
         limit = time.monotonic() - self._patience
         if not any(worker.since > limit for worker in self._workers):  # whoever is awake hangs
             self._wake_one(loop)
@@ -156,6 +166,8 @@ class Threads:
             worker.since, worker.began = time.monotonic(), time.thread_time()
             self._results.append(self._call(job.future, job.function))
             worker.began = None
+            took = min(time.monotonic() - worker.since, self._slow * _SPAN / 2)
+            self._usual += (took - self._usual) / _SPAN
             del job  # a thread that waits keeps no message in memory
         self._tell(loop)
 

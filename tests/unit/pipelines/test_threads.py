@@ -86,7 +86,7 @@ async def test_results_that_came_while_the_loop_was_busy_are_told_in_one_turn(th
 
 
 async def test_one_thread_does_what_came_together_and_tells_it_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    threads, told = Threads(4, "test", patience=LONG), []
+    threads, told = Threads(4, "test", patience=LONG, slow=LONG), []
     loop = asyncio.get_running_loop()
     call = loop.call_soon_threadsafe
 
@@ -107,6 +107,14 @@ async def test_where_files_are_slow_as_many_threads_work_as_there_may_be() -> No
     threads, together = Threads(3, "test", patience=0.001), threading.Barrier(3)
     waits = [threads.run(together.wait, LONG) for _ in range(6)]
     assert sorted(await asyncio.gather(*waits)) == [0, 0, 1, 1, 2, 2]
+    threads.close()
+
+
+async def test_where_all_files_are_slow_nobody_waits_until_that_is_seen() -> None:
+    threads, together = Threads(3, "test", patience=LONG, slow=1e-9), threading.Barrier(3)
+    for _ in range(8):
+        await threads.run(int)
+    assert sorted(await asyncio.gather(*(threads.run(together.wait, LONG) for _ in range(3)))) == [0, 1, 2]
     threads.close()
 
 
