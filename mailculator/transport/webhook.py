@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from mailculator import __version__
 from mailculator.callback_url import is_refused
 from mailculator.errors import CallbackUnavailable
+from mailculator.patience import TimeLimit
 from mailculator.transport.base import Answer
 from mailculator.transport.masking import Mask, callback_mask
 from mailculator.transport.replies import describe, one_line
@@ -77,6 +78,7 @@ class WebhookClient:
 
     def __init__(self, settings: CallbackSettings, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self._limit = TimeLimit(settings.timeout)
         self._wall_clock = wall_clock
         self._session: aiohttp.ClientSession | None = None
         self._opening = asyncio.Lock()
@@ -85,8 +87,10 @@ class WebhookClient:
         """As CallbackClient.post. Once a status has come it counts, however the body ends."""
         try:
             session = self._session or await self._open()
-            async with session.post(self._settings.url, data=body, headers=headers, allow_redirects=False) as response:
-                octets = await _read(response)
+            with self._limit() as span:
+                response = await session.post(self._settings.url, data=body, headers=headers, allow_redirects=False)
+            async with response:
+                octets = await _read(response, span.due)
                 return Answer(response.status, self._retry_after(response), self._text(octets))
         except TimeoutError as cause:
             raise CallbackUnavailable("callback", f"no answer within {self._settings.timeout:g} s") from cause
@@ -112,7 +116,7 @@ class WebhookClient:
                         keepalive_timeout=KEEP_ALIVE,
                     ),
                     cookie_jar=aiohttp.DummyCookieJar(),
-                    timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
+                    timeout=aiohttp.ClientTimeout(total=None),  # `post` has one timer for all
                     trust_env=False,
                     auto_decompress=False,
                     headers={"User-Agent": f"mailculator/{__version__}", "Accept-Encoding": "identity"},
@@ -143,14 +147,19 @@ class WebhookClient:
                 return describe(cause)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The first octets of the body. What is longer, late or broken costs its connection, and nothing else."""
+async def _read(response: aiohttp.ClientResponse, due: float) -> bytes:
+    """The first octets of the body. What is longer, late or broken costs its connection, and nothing else.
+
+    Arguments:
+        due: when it is late, by the event loop's clock.
+    """
     if response.content.at_eof():
         return b""
     text = b""
     try:
-        while len(text) < BODY_LIMIT and (piece := await response.content.read(BODY_LIMIT - len(text))):
-            text += piece
+        async with asyncio.timeout_at(due):
+            while len(text) < BODY_LIMIT and (piece := await response.content.read(BODY_LIMIT - len(text))):
+                text += piece
         if not response.content.at_eof():
             response.close()
     except (aiohttp.ClientError, OSError):
