@@ -20,6 +20,7 @@ from mailculator.journal.marks import DURABLE, Key, Kind, Reply, encode_marks
 from mailculator.journal.scribe import Scribe, Waiter
 from mailculator.journal.segments import Segments
 from mailculator.journal.trimming import trim
+from mailculator.patience import Patience
 
 SEGMENT_BYTES = 16 << 20
 RETENTION = 14 * 86400.0
@@ -83,6 +84,7 @@ class Journal:
         self._retention = retention
         self._retry_every = retry_every
         self._patience = patience
+        self._waiting: Patience[asyncio.Future[None]] = Patience(patience, self._stall)
         self._stalled = False
         self._on_change = on_change
         self._on_death = on_death
@@ -187,11 +189,11 @@ class Journal:
 
     async def _mark(self, kind: Kind, keys: Sequence[Key], reply: Reply | None = None) -> None:
         waiting = self._put(kind, keys, reply)
-        timer = asyncio.get_running_loop().call_later(self._patience, self._stall, waiting)
+        self._waiting.begin(waiting)
         try:
             await waiting
         finally:
-            timer.cancel()
+            self._waiting.end(waiting)
 
     def _records(self, kind: Kind, keys: Sequence[Key], reply: Reply | None = None) -> bytes:
         monotonic, wall = int(self._clock.now() * 1000), int(self._wall().timestamp() * 1000)
