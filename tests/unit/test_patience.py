@@ -152,3 +152,18 @@ async def test_what_the_block_makes_of_its_end_is_passed_on(timers: Timers) -> N
     timers.pass_to(110.0)
     with pytest.raises(ValueError, match="its own"):
         await task
+
+
+async def test_what_a_task_does_after_its_block_has_no_limit(timers: Timers) -> None:
+    work: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def on_and_on() -> str:
+        with TimeLimit(10.0)():
+            pass
+        return await work
+
+    task = asyncio.create_task(on_and_on())
+    await asyncio.sleep(0)
+    timers.pass_to(1000.0)
+    work.set_result("done")
+    assert await task == "done"
