@@ -1,7 +1,9 @@
 # The newest CPython that every locked dependency has a wheel for.
 ARG PYTHON=3.14
+# Of that image, where it shall be the one that was looked at: --build-arg DIGEST=@sha256:… (docs/security.md).
+ARG DIGEST=
 
-FROM python:${PYTHON}-slim-trixie AS build
+FROM python:${PYTHON}-slim-trixie${DIGEST} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
@@ -20,7 +22,7 @@ COPY sql sql
 RUN /build/bin/hatchling build -t wheel -d /wheels \
     && /build/bin/python -m pip --python /app/bin/python install --no-deps --no-index /wheels/*.whl
 
-FROM python:${PYTHON}-slim-trixie
+FROM python:${PYTHON}-slim-trixie${DIGEST}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mailculator" \

@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test screenshots test-long test-dynamodb-local chaos chaos-kills chaos-freezes chaos-drains chaos-syscalls \
 	chaos-faults chaos-server chaos-disk chaos-clocks chaos-model chaos-simulation chaos-fuzz chaos-soak \
-	chaos-report check fmt lock docs figures bench profile cost check-install clean
+	chaos-report check fmt lock audit sbom docs figures bench profile cost check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -124,7 +124,16 @@ lock: ## the lock files, from pyproject.toml: make lock UPGRADE=1
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet uv
 	$(LOCK) pyproject.toml -o requirements.lock
 	$(LOCK) --group build -o requirements-build.lock
+	$(LOCK) --group audit -o requirements-audit.lock
 	$(LOCK) --group dev pyproject.toml -o requirements-dev.lock
+
+audit: ## known vulnerabilities of every locked package: make audit ARGS="--ignore-vuln ID"
+	@$(BOOTSTRAP) dev
+	@$(BIN)/python tools/supply_chain.py audit $(ARGS)
+
+sbom: ## what is in the image, of Python's packages, as CycloneDX: dist/mailculator.cdx.json
+	@$(BOOTSTRAP) dev
+	@$(BIN)/python tools/supply_chain.py sbom
 
 docs: ## .env.example and docs/configuration.md, from the settings
 	@$(BOOTSTRAP) dev

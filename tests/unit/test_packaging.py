@@ -20,7 +20,7 @@ from mailculator import __version__
 from mailculator.config import Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-build.lock", "requirements-dev.lock", "requirements-audit.lock"]
 
 
 def read(name: str) -> str:
@@ -58,6 +58,7 @@ def test_every_pin_has_hashes_and_none_names_a_host(name: str) -> None:
         ("requirements.lock", PROJECT["project"]["dependencies"]),
         ("requirements-build.lock", PROJECT["build-system"]["requires"] + PROJECT["dependency-groups"]["build"]),
         ("requirements-dev.lock", PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["dev"]),
+        ("requirements-audit.lock", PROJECT["dependency-groups"]["audit"]),
     ],
 )
 def test_a_lock_covers_what_is_declared(name: str, requirements: list[Any]) -> None:

@@ -58,7 +58,7 @@ def test_the_image_has_a_python_whose_mail_package_is_mended() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text()
     (version,) = re.findall(r"^ARG PYTHON=(\S+)", dockerfile, re.MULTILINE)
     assert tuple(int(part) for part in version.split(".")[:2]) >= (3, 13)
-    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == {"python:${PYTHON}-slim-trixie"}
+    assert set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)) == {"python:${PYTHON}-slim-trixie${DIGEST}"}
 
 
 def test_the_images_user_has_no_shell_and_no_home() -> None:
