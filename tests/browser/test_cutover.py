@@ -69,6 +69,8 @@ async def test_a_cutover_between_two_stores_is_seen_and_each_says_what_it_can(vi
     await scene.put(1)
     await expect(hindrance).to_have_count(0, timeout=PATIENT)
 
+    for store in ("MariaDB", "DynamoDB"):
+        await expect(page.get_by_role("table", name=f"Replicas of {store}")).to_contain_text("first", timeout=SOON)
     flow = page.get_by_role("list", name="Statuses of DynamoDB")
     await expect(flow.get_by_role("link", name="SENT-ACKNOWLEDGED")).to_have_count(0)
     await flow.get_by_role("link", name="READY").click()
