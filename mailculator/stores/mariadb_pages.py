@@ -6,7 +6,8 @@ ids where those that are looked for lie together at the far end of them, or sort
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from mailculator.lifecycle import UNKNOWN
 from mailculator.model import Row
@@ -14,9 +15,14 @@ from mailculator.stores.mariadb_pool import Session
 from mailculator.stores.mariadb_rows import SELECT_ROWS, to_row
 from mailculator.stores.sought import Sought
 
+CLOSE = 4
+"""A page of a status is looked for among so many times as many ids first: most of what there is has one status."""
 STRETCH = 5000
-"""Ids that are walked through for those of a status. Where they are no page, fewer than one in a hundred has that
-status, or they lie together elsewhere: then the status's own ids are fewer to read, or as good as any."""
+"""Ids that are walked through for it then. Where they are no page, fewer than one in a hundred has that status, or they
+lie together elsewhere: then the status's own ids are fewer to read, or as good as any."""
+
+FIRST = 1000
+"""Emails of a status whose domain is looked at before that of all of them is."""
 
 BY_ID = "PRIMARY"
 BY_DOMAIN = "idx_emails_domain"
@@ -47,21 +53,22 @@ class _Where:
 
 async def page(session: Session, sought: Sought, limit: int) -> list[Row]:
     """Emails in the order of their ids."""
-    limit, where = max(limit, 0), _where(sought)
-    if sought.among is not None and not sought.among:
+    if limit <= 0 or sought.among == frozenset():
         return []
+    where = _where(sought)
     if sought.unknown:
         return await _rows(session, BY_TEXT, where, limit)
-    if sought.parked:
-        return await _by_status(session, where, limit)
+    if sought.parked and sought.domain is None:
+        return await _by_status(session, sought, limit)
     index = BY_ID if sought.domain is None else BY_DOMAIN
-    if sought.status is None:
+    if sought.among is None:
         return await _rows(session, index, where, limit)
-    end = await _stretch(session, index, sought)
-    if end is None:
-        return await _rows(session, index, where, limit)
-    near = await _rows(session, index, where.also("id <= %s", end), limit)
-    return near if len(near) == limit else await _by_status(session, where, limit)
+    for length in (CLOSE * limit, STRETCH):
+        end = await _stretch(session, index, sought, length)
+        rows = await _rows(session, index, where if end is None else where.also("id <= %s", end), limit)
+        if end is None or len(rows) == limit:
+            return rows
+    return await _by_status(session, sought, limit)
 
 
 def _where(sought: Sought) -> _Where:
@@ -81,19 +88,35 @@ def _behind(where: _Where, sought: Sought) -> _Where:
     return where if sought.after is None else where.also("id > %s", sought.after)
 
 
-async def _stretch(session: Session, index: str, sought: Sought) -> str | None:
-    """The last of the next STRETCH ids, whatever their status; None where there are no more than these."""
+async def _stretch(session: Session, index: str, sought: Sought, length: int) -> str | None:
+    """The last of the next so many ids, whatever their status; None where there are not so many."""
     where = _behind(_Where(), sought)
     found = await session.execute(
-        _IDS.format(index=index, where=where) + " LIMIT 1 OFFSET %s", (*where.parameters, STRETCH - 1)
+        _IDS.format(index=index, where=where) + " LIMIT 1 OFFSET %s", (*where.parameters, length - 1)
     )
     return found.rows[0][0] if found.rows else None
 
 
-async def _by_status(session: Session, where: _Where, limit: int) -> list[Row]:
-    """All of a status are sorted, but only their ids are: the index holds those, and no row is read for it."""
-    found = await session.execute(_IDS.format(index=BY_STATUS, where=where) + " LIMIT %s", (*where.parameters, limit))
-    ids = [email_id for (email_id,) in found.rows]
+async def _by_status(session: Session, sought: Sought, limit: int) -> list[Row]:
+    """All of a status are sorted, but only their ids are: the index holds those, and no row is read for it.
+
+    It does not hold their domains. Those of the first ids are looked at, and of all where these were not enough.
+    """
+    where = _where(sought)
+    if sought.domain is not None:
+        ids = await _ids(session, _where(replace(sought, domain=None)), FIRST)
+        rows = await _among(session, where, ids, limit)
+        if len(rows) == limit or len(ids) < FIRST:
+            return rows
+    return await _among(session, where, await _ids(session, where, limit), limit)
+
+
+async def _ids(session: Session, where: _Where, limit: int) -> list[str]:
+    statement = _IDS.format(index=BY_STATUS, where=where) + " LIMIT %s"
+    return [email_id for (email_id,) in (await session.execute(statement, (*where.parameters, limit))).rows]
+
+
+async def _among(session: Session, where: _Where, ids: Sequence[str], limit: int) -> list[Row]:
     return await _rows(session, BY_ID, where.also("id IN %s", ids), limit) if ids else []
 
 
