@@ -39,9 +39,6 @@ from mailculator.transport.webhook import WebhookClient, callback_settings
 
 FILE_THREADS = 16
 """Threads that look at files for intake, and as many for the sender."""
-HANDS = 2
-"""Emails that the sender has in hand for each connection to the relay: while one is with the relay, the next one's mark
-is made and its payload is read, which would keep the connection idle for as long."""
 LEAST_SILENCE = 5.0
 """Seconds for which a loop may stand still however short leases are: a machine may just be busy."""
 TRIM_EVERY = 3600.0
@@ -75,7 +72,6 @@ class Equipment:
         self._clock = clock
         self._rng = rng
         self._on_death = on_death
-        self._places = asyncio.Semaphore(settings.smtp_connections)
         self._relay = SmtpRelay(relay_settings(settings), timing, reread=_reread("SMTP_PASS"))
         self._webhook = WebhookClient(callback_settings(settings))
         self._format = CurrentFormat(callback_format(settings), _reread("MAILCULATOR_CALLBACK_SECRET"))
@@ -187,8 +183,7 @@ class Equipment:
             clock=self._clock,
             rng=self._rng,
             observer=self._observer,
-            places=self._places,
-            concurrency=HANDS * self._settings.smtp_connections,
+            concurrency=self._settings.smtp_connections,
         )
 
     def _rate_of_domains(self) -> DomainRate:

@@ -81,9 +81,7 @@ class Sender:
         rate: awaited before each try, so that no more leave in a second than the operator and the relay allow.
         turn: awaited before that with the recipient's domain; gives the seconds after which to come again, or 0.
         slowed: told the class of a reply that refuses mail for the rate at which it comes.
-        places: as many as the relay has connections, shared by every store's sender. What has none yet has its payload
-            read meanwhile.
-        concurrency: emails under way at once, those included.
+        concurrency: emails under way at once.
     """
 
     stage = lifecycle.SENDER
@@ -107,12 +105,10 @@ class Sender:
         clock: Clock,
         rng: random.Random,
         observer: Observer,
-        places: asyncio.Semaphore,
         concurrency: int,
     ) -> None:
         self.breakers: tuple[Breaker, ...] = (breaker, share, journal)
         self.concurrency = concurrency
-        self._places = places
         self._store = store
         self._guard = breaker
         self._share = share
@@ -209,16 +205,11 @@ class Sender:
             return Wait(remember(email, ENOUGH), later)
 
         async def attempt() -> Outcome:
-            was_open = self._guard.is_open
-            async with self._places:
-                if self._guard.is_open and not was_open:
-                    # Those before it have just found that out. What came in an outage already is here to try.
-                    return Release(f"the {self._guard.name} is away")
-                await self._rate()
-                # It may have been in hand for a while: claimed ahead, waiting for memory or a place, or as a probe.
-                if email.expires_at is not None and self._clock.now() >= email.expires_at:
-                    return Failed("expired")
-                return await self._attempt(email, outgoing)
+            await self._rate()
+            # It may have been in hand for a while: claimed ahead, waiting for memory, or as an open breaker's probe.
+            if email.expires_at is not None and self._clock.now() >= email.expires_at:
+                return Failed("expired")
+            return await self._attempt(email, outgoing)
 
         return await self._guard.guard(attempt)
 

@@ -65,7 +65,7 @@ class Relay(Part):
         alias="MAILCULATOR_SMTP_CONNECTIONS",
         ge=1,
         le=1000,
-        description="Connections to the relay at once, at the most; twice as many mails are in hand together.",
+        description="Connections to the relay at once, at the most; as many mails are on their way together.",
     )
     smtp_rate: float = Field(
         default=0.0,

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import SMTP
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -106,29 +106,10 @@ class FakeRelay:
         return None
 
 
-class Places(asyncio.Semaphore):
-    """Says when somebody has to wait for one. `asked`: that has happened."""
-
-    def __init__(self, count: int) -> None:
-        super().__init__(count)
-        self.count = count
-        self.asked = asyncio.Event()
-
-    async def take_all(self) -> None:
-        for _ in range(self.count):
-            await self.acquire()
-
-    async def acquire(self) -> Literal[True]:
-        if self.locked():
-            self.asked.set()
-        return await super().acquire()
-
-
 class Bench:
     def __init__(self, directory: Path, **settings: Any) -> None:
         self.clock, self.seen, self.relay, self.turns = FakeClock(), Recording(), FakeRelay(), 0
         self.slowed: list[str] = []
-        self.places = Places(4)
         self.later: dict[str, float] = {}
         self.path = directory / "payload.json"
         self.path.write_text(json.dumps(PAYLOAD))
@@ -162,7 +143,6 @@ class Bench:
             clock=self.clock,
             rng=random.Random(5),
             observer=self.seen,
-            places=self.places,
             concurrency=4,
         )
 
@@ -494,28 +474,6 @@ async def test_what_follows_an_unknown_outcome_is_the_operators_to_say(
     outcome = await bench.handle()
     assert isinstance(outcome, Unknown)
     assert isinstance(outcome.then, then)
-
-
-async def test_what_waits_for_a_connection_when_the_relay_goes_away_is_given_back_untried(bench: Bench) -> None:
-    await bench.places.take_all()
-    work = asyncio.create_task(bench.handle())
-    await bench.places.asked.wait()
-    for _ in range(5):
-        bench.breaker.failed("refused")
-    bench.places.release()
-    assert await work == Release("the relay is away")
-    assert (bench.turns, bench.relay.taken) == (0, [])
-
-
-async def test_what_comes_while_the_relay_is_away_is_tried_also_where_it_waits_for_a_connection(bench: Bench) -> None:
-    for _ in range(5):
-        bench.breaker.failed("refused")
-    await bench.places.take_all()
-    work = asyncio.create_task(bench.handle())
-    await bench.places.asked.wait()
-    bench.places.release()
-    assert isinstance(await work, Sent)
-    assert not bench.breaker.is_open
 
 
 async def test_mail_that_expires_while_it_probes_is_not_sent(bench: Bench) -> None:
