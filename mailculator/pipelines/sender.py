@@ -43,6 +43,10 @@ from mailculator.values import value
 FROM_RCPT_ON = frozenset({"rcpt", "data", "body"})
 """Phases in which the relay knows which mail it is about."""
 
+AT_ONCE = 2
+"""Times as many emails are under way as may be at the relay. The others are marked as begun, read and rendered, so that
+whoever is through finds the next one ready."""
+
 SMALL = 65_536
 """Octets of a message that is rendered before there is room for it in memory was asked for: all connections' worth of
 them is little beside the limit."""
@@ -81,7 +85,7 @@ class Sender:
         rate: awaited before each try, so that no more leave in a second than the operator and the relay allow.
         turn: awaited before that with the recipient's domain; gives the seconds after which to come again, or 0.
         slowed: told the class of a reply that refuses mail for the rate at which it comes.
-        concurrency: emails under way at once.
+        concurrency: emails at the relay at once.
     """
 
     stage = lifecycle.SENDER
@@ -108,7 +112,8 @@ class Sender:
         concurrency: int,
     ) -> None:
         self.breakers: tuple[Breaker, ...] = (breaker, share, journal)
-        self.concurrency = concurrency
+        self.concurrency = AT_ONCE * concurrency
+        self._turns = asyncio.Semaphore(concurrency)
         self._store = store
         self._guard = breaker
         self._share = share
@@ -211,7 +216,11 @@ class Sender:
                 return Failed("expired")
             return await self._attempt(email, outgoing)
 
-        return await self._guard.guard(attempt)
+        waited = self._turns.locked()
+        async with self._turns:
+            if waited and (why := self._guard.turns_away()):
+                return Release(why)
+            return await self._guard.guard(attempt)
 
     async def _attempt(self, email: Email, outgoing: Outgoing) -> Outcome:
         started = self._clock.now()
