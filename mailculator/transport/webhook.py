@@ -89,9 +89,10 @@ class WebhookClient:
             session = self._session or await self._open()
             with self._limit() as span:
                 response = await session.post(self._settings.url, data=body, headers=headers, allow_redirects=False)
+            if response.content.at_eof():  # as of most answers: nothing is to be read or given back
+                return self._answer(response, b"")
             async with response:
-                octets = await _read(response, span.due)
-                return Answer(response.status, self._retry_after(response), self._text(octets))
+                return self._answer(response, await _read(response, span.due))
         except TimeoutError as cause:
             raise CallbackUnavailable("callback", f"no answer within {self._settings.timeout:g} s") from cause
         except (aiohttp.ClientError, OSError, ValueError) as cause:
@@ -123,12 +124,15 @@ class WebhookClient:
                 )
             return self._session
 
+    def _answer(self, response: aiohttp.ClientResponse, octets: bytes) -> Answer:
+        return Answer(response.status, self._retry_after(response), self._text(octets))
+
     def _retry_after(self, response: aiohttp.ClientResponse) -> float | None:
         value = response.headers.get("Retry-After")
         return None if value is None else parse_retry_after(value, self._wall_clock())
 
     def _text(self, octets: bytes) -> str:
-        if not octets:  # as most answers are
+        if not octets:
             return ""
         return one_line(self._settings.mask(octets.decode("utf-8", "replace"), whole=len(octets) < BODY_LIMIT))
 
@@ -153,8 +157,6 @@ async def _read(response: aiohttp.ClientResponse, due: float) -> bytes:
     Arguments:
         due: when it is late, by the event loop's clock.
     """
-    if response.content.at_eof():
-        return b""
     text = b""
     try:
         async with asyncio.timeout_at(due):
