@@ -21,8 +21,9 @@ STRETCH = 5000
 """Ids that are walked through for it then. Where they are no page, fewer than one in a hundred has that status, or they
 lie together elsewhere: then the status's own ids are fewer to read, or as good as any."""
 
-FIRST = 1000
-"""Emails of a status whose domain is looked at before that of all of them is."""
+LOOKED_UP = 1000
+"""The same of a domain, whose index holds no status; and then of a status, whose index holds no domain: each costs a
+row, and not an entry alone."""
 
 BY_ID = "PRIMARY"
 BY_DOMAIN = "idx_emails_domain"
@@ -63,7 +64,7 @@ async def page(session: Session, sought: Sought, limit: int) -> list[Row]:
     index = BY_ID if sought.domain is None else BY_DOMAIN
     if sought.among is None:
         return await _rows(session, index, where, limit)
-    for length in (CLOSE * limit, STRETCH):
+    for length in (CLOSE * limit, STRETCH if sought.domain is None else LOOKED_UP):
         end = await _stretch(session, index, sought, length)
         rows = await _rows(session, index, where if end is None else where.also("id <= %s", end), limit)
         if end is None or len(rows) == limit:
@@ -100,13 +101,13 @@ async def _stretch(session: Session, index: str, sought: Sought, length: int) ->
 async def _by_status(session: Session, sought: Sought, limit: int) -> list[Row]:
     """All of a status are sorted, but only their ids are: the index holds those, and no row is read for it.
 
-    It does not hold their domains. Those of the first ids are looked at, and of all where these were not enough.
+    It does not hold their domains. Those of the first ids are looked up, and of all where these were not enough.
     """
     where = _where(sought)
     if sought.domain is not None:
-        ids = await _ids(session, _where(replace(sought, domain=None)), FIRST)
+        ids = await _ids(session, _where(replace(sought, domain=None)), LOOKED_UP)
         rows = await _among(session, where, ids, limit)
-        if len(rows) == limit or len(ids) < FIRST:
+        if len(rows) == limit or len(ids) < LOOKED_UP:
             return rows
     return await _among(session, where, await _ids(session, where, limit), limit)
 

@@ -102,6 +102,7 @@ async def test_a_list_reads_little_wherever_its_ids_lie(
 ) -> None:
     """One in a thousand emails at the end of all ids, and most of them at the beginning: neither is walked through."""
     monkeypatch.setattr(mariadb_pages, "STRETCH", 100)
+    monkeypatch.setattr(mariadb_pages, "LOOKED_UP", 100)
     total = sum(count for _, count in queue.execute("SELECT status, COUNT(*) FROM emails GROUP BY status"))
     queue.execute("UPDATE emails SET status = 'SENT', recipient_domain = 'a.example'")
     ids = [email_id for (email_id,) in queue.execute("SELECT id FROM emails ORDER BY id DESC LIMIT 20")]
@@ -124,7 +125,7 @@ async def test_of_many_in_a_status_those_to_a_domain_are_found_though_they_are_t
     queue: DeepQueue, depths: tuple[Costs, Costs], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mariadb_pages, "STRETCH", 100)
-    monkeypatch.setattr(mariadb_pages, "FIRST", 100)
+    monkeypatch.setattr(mariadb_pages, "LOOKED_UP", 100)
     ids = [email_id for (email_id,) in queue.execute("SELECT id FROM emails ORDER BY id")]
     queue.execute(
         "UPDATE emails SET status = 'SENT', recipient_domain = 'b.example'",
@@ -135,7 +136,7 @@ async def test_of_many_in_a_status_those_to_a_domain_are_found_though_they_are_t
     async with opened(queue) as store:
         rows = await store.page(Status.FAILED, domain="b.example")
         assert [row.id for row in rows] == ids[-19:]
-        # As most of them go elsewhere, all of their entries are read, and of a hundred of them the rows.
+        # Their entries are all read; as most of them go there, not many of their rows are.
         before = read(queue.server)
         assert len(await store.page(Status.FAILED, domain="a.example")) == 50
         assert read(queue.server) - before < 3000 + 4 * 100
