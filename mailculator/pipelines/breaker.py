@@ -53,7 +53,7 @@ class Breaker:
         self._listeners: list[Callable[[], None]] = []
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` when it opens, closes or is halted, and when a probe ends: who waits looks again at once."""
+        """Call `listener` each time it opens or closes, and when a probe ends (runners look again at once)."""
         self._listeners.append(listener)
 
     def succeeded(self) -> None:
@@ -87,7 +87,6 @@ class Breaker:
     def halt(self) -> None:
         """The process stops: a probe ends with what it has."""
         self._halted.set()
-        self._tell()
 
     async def guard(self, attempt: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Make an attempt; where it ends in Wait and the breaker is open, become the probe and go on trying.

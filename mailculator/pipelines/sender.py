@@ -33,7 +33,6 @@ from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.feed import ROOM, Feed
 from mailculator.pipelines.threads import Threads
-from mailculator.pipelines.turns import Turns
 from mailculator.pipelines.unknown import Policy, decide, remember
 from mailculator.retry import spread
 from mailculator.throttling import asks_for_less
@@ -114,8 +113,7 @@ class Sender:
     ) -> None:
         self.breakers: tuple[Breaker, ...] = (breaker, share, journal)
         self.concurrency = AT_ONCE * concurrency
-        self._places = Turns(concurrency, away=breaker.turns_away)
-        breaker.on_change(self._places.look)
+        self._turns = asyncio.Semaphore(concurrency)
         self._store = store
         self._guard = breaker
         self._share = share
@@ -218,12 +216,11 @@ class Sender:
                 return Failed("expired")
             return await self._attempt(email, outgoing)
 
-        if away := await self._places.take():
-            return Release(away)
-        try:
+        waited = self._turns.locked()
+        async with self._turns:
+            if waited and (why := self._guard.turns_away()):
+                return Release(why)
             return await self._guard.guard(attempt)
-        finally:
-            self._places.give_back()
 
     async def _attempt(self, email: Email, outgoing: Outgoing) -> Outcome:
         started = self._clock.now()

