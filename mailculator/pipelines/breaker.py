@@ -78,12 +78,6 @@ class Breaker:
             return room
         return 0 if self._probing or not self._probes else min(room, 1)
 
-    def turns_away(self) -> str:
-        """Why an email that is ready for its try should not make it any more; "" where it should."""
-        if self._halted.is_set():
-            return "stopping"
-        return "" if self.admits(1) else f"the {self.name} is away"
-
     def halt(self) -> None:
         """The process stops: a probe ends with what it has."""
         self._halted.set()

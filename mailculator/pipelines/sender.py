@@ -43,10 +43,6 @@ from mailculator.values import value
 FROM_RCPT_ON = frozenset({"rcpt", "data", "body"})
 """Phases in which the relay knows which mail it is about."""
 
-AT_ONCE = 2
-"""Times as many emails are under way as may be at the relay. The others are marked as begun, read and rendered, so that
-whoever is through finds the next one ready."""
-
 SMALL = 65_536
 """Octets of a message that is rendered before there is room for it in memory was asked for: all connections' worth of
 them is little beside the limit."""
@@ -85,7 +81,7 @@ class Sender:
         rate: awaited before each try, so that no more leave in a second than the operator and the relay allow.
         turn: awaited before that with the recipient's domain; gives the seconds after which to come again, or 0.
         slowed: told the class of a reply that refuses mail for the rate at which it comes.
-        concurrency: emails at the relay at once.
+        concurrency: emails under way at once.
     """
 
     stage = lifecycle.SENDER
@@ -112,8 +108,7 @@ class Sender:
         concurrency: int,
     ) -> None:
         self.breakers: tuple[Breaker, ...] = (breaker, share, journal)
-        self.concurrency = AT_ONCE * concurrency
-        self._turns = asyncio.Semaphore(concurrency)
+        self.concurrency = concurrency
         self._store = store
         self._guard = breaker
         self._share = share
@@ -216,11 +211,7 @@ class Sender:
                 return Failed("expired")
             return await self._attempt(email, outgoing)
 
-        waited = self._turns.locked()
-        async with self._turns:
-            if waited and (why := self._guard.turns_away()):
-                return Release(why)
-            return await self._guard.guard(attempt)
+        return await self._guard.guard(attempt)
 
     async def _attempt(self, email: Email, outgoing: Outgoing) -> Outcome:
         started = self._clock.now()
