@@ -228,7 +228,7 @@ turn = Scribe._turn
 def dying(self):
     if pathlib.Path({journal!r}).exists():
         raise RuntimeError("a bug in the thread")
-    turn(self)
+    return turn(self)
 
 Scribe._turn = dying
 """
