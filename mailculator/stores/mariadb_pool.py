@@ -17,10 +17,10 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TypeVar
 
-from mailculator.errors import StoreError, StoreUnavailable
+from mailculator.errors import StoreError, StoreRejected, StoreUnavailable
 from mailculator.retry import Backoff
 from mailculator.stores.mariadb_connection import Connection
-from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost, NoRight, RowRefused
+from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost, NoRight
 from mailculator.stores.mariadb_wire import Result
 
 T = TypeVar("T")
@@ -163,7 +163,7 @@ class Pool:
         async with self.session(op, transaction=True) as session:
             try:
                 yield session
-            except (Aborted, RowRefused):
+            except (Aborted, StoreRejected):
                 # The server has answered, so the connection is in step. A rollback that comes with the closing of the
                 # connection may come late: the work, taken up again, would pass over its own rows as locked.
                 with suppress(StoreError):

@@ -16,6 +16,7 @@ from mailculator.lifecycle import INTAKE
 from mailculator.model import Status
 from mailculator.stores.base import Steered
 from mailculator.stores.mariadb import MariadbStore, open_store
+from mailculator.stores.mariadb_connection import Connection
 from tests.contract.steps import claim, enqueue, overdue, row
 from tests.support import mariadb
 
@@ -156,9 +157,18 @@ async def test_bad_input_49_a_schema_that_does_not_serve_is_refused_by_name(
 
 
 async def test_bad_input_51_a_user_who_may_only_read_fails_no_mail(
-    server: PrivateMariadb, settings: Settings, store: MariadbStore
+    server: PrivateMariadb, settings: Settings, store: MariadbStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = await enqueue(store, 3)
+    # A server takes its time over a connection that was closed: what a claim had locked must be free before that.
+    closed: list[Connection] = []
+    close = Connection.close
+
+    def leave(connection: Connection) -> None:
+        closed.append(connection)
+
+    monkeypatch.setattr(Connection, "close", leave)
+    monkeypatch.setattr(Connection, "usable", property(lambda connection: connection not in closed))
     user = f"u{uuid.uuid4().hex[:8]}"
     for statement in (
         f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY 'pw'",
@@ -174,7 +184,10 @@ async def test_bad_input_51_a_user_who_may_only_read_fails_no_mail(
             assert (await other.ping()).writable is False
         assert (await other.counts())[Status.ACCEPTED].count == 3
     finally:
+        monkeypatch.undo()
         await other.close()
+        for connection in closed:
+            close(connection)
     for email_id in ids:
         stored = await row(store, email_id)
         assert (stored.status, stored.version, stored.parked) == (Status.ACCEPTED, 1, False)
