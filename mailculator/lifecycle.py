@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from mailculator.model import Email, Status
+from mailculator.model import Email, Row, Status
 from mailculator.values import value
 
 UNKNOWN = "outcome unknown"
@@ -293,6 +293,11 @@ def withdrawn(email: Email) -> Failed | None:
 def says_unknown(reason: str | None) -> bool:
     """Whether an error or a reason tells of a try whose outcome nobody knows: the relay may have that mail."""
     return reason is not None and reason.startswith(UNKNOWN)
+
+
+def is_of_unknown_outcome(row: Row) -> bool:
+    """Whether an email says so, of its last try or of its end."""
+    return says_unknown(row.last_error) or says_unknown(row.reason)
 
 
 def clean(text: str) -> str:

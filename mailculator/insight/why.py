@@ -16,7 +16,7 @@ from mailculator.lifecycle import (
     UNSENT,
     WAITING,
     Stage,
-    says_unknown,
+    is_of_unknown_outcome,
 )
 from mailculator.model import HistoryEntry, Row, Status
 
@@ -136,7 +136,7 @@ def _besides(row: Row) -> Iterator[str]:
         yield f"It was not sent: {words.sentence(row.reason or 'no reason on record')}"
     if row.last_error and row.status not in TERMINAL:
         yield f"Its last error: {words.sentence(row.last_error)}"
-    if says_unknown(row.last_error) or says_unknown(row.reason):
+    if is_of_unknown_outcome(row):
         yield "The relay may have it: the reply to an earlier try was lost."
     if row.crashes:
         times = "once" if row.crashes == 1 else f"{row.crashes} times in a row"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 
 from mailculator.errors import StoreRejected
-from mailculator.lifecycle import STAGES, TERMINAL, says_unknown
+from mailculator.lifecycle import STAGES, TERMINAL, is_of_unknown_outcome
 from mailculator.model import HistoryEntry, Row, Status, StatusCount
 from mailculator.stores.dynamodb import layout, notes
 from mailculator.stores.dynamodb.codec import Item
@@ -238,7 +238,7 @@ def _row(item: Item, sought: Sought) -> Row | None:
         (sought.among is None or row.status in sought.among)
         and sought.domain in (None, row.recipient_domain)
         and sought.parked in (None, row.parked)
-        and (not sought.unknown or says_unknown(row.last_error) or says_unknown(row.reason))
+        and (not sought.unknown or is_of_unknown_outcome(row))
     )
     return row if fits else None
 

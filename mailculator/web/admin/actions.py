@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from mailculator.lifecycle import REQUEUE_TTL, REQUEUES, UNSENT, WAITING, says_unknown
+from mailculator.lifecycle import REQUEUE_TTL, REQUEUES, UNSENT, WAITING, is_of_unknown_outcome
 from mailculator.model import Row, Status
 from mailculator.stores.base import Steered, Store
 
@@ -85,7 +85,7 @@ def applies(action: Action, row: Row, now: datetime) -> bool:
 
 def offers(row: Row, now: datetime) -> list[Offer]:
     """Those that apply to an email."""
-    unknown = says_unknown(row.last_error) or says_unknown(row.reason)
+    unknown = is_of_unknown_outcome(row)
     return [_offer(action, row.status, unknown=unknown) for action in Action if applies(action, row, now)]
 
 

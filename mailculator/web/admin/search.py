@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mailculator import address, words
 from mailculator.errors import PayloadError
-from mailculator.lifecycle import MAY_BE_UNKNOWN, TERMINAL, says_unknown
+from mailculator.lifecycle import MAY_BE_UNKNOWN, TERMINAL, is_of_unknown_outcome
 from mailculator.model import Row, Status
 from mailculator.stores.base import Store
 from mailculator.web.admin.answers import Refusal
@@ -99,7 +99,7 @@ class Filter:
 
     def matches(self, row: Row) -> bool:
         """What is told here, and not by the store's own page."""
-        return not self.unknown or says_unknown(row.last_error) or says_unknown(row.reason)
+        return not self.unknown or is_of_unknown_outcome(row)
 
 
 @dataclass(frozen=True, slots=True)
