@@ -47,7 +47,6 @@ SMALL = 65_536
 """Octets of a message that is rendered before there is room for it in memory was asked for: all connections' worth of
 them is little beside the limit."""
 
-
 ENOUGH = "its recipient's domain has as much mail as MAILCULATOR_SMTP_DOMAIN_RATE allows"
 """Why a mail waits though the relay is there: its last error until it is sent, since that is where people look."""
 

@@ -154,7 +154,7 @@ async def _write(session: Session, moves: Sequence[Move], names: Names | None) -
         raise RowRefused("mysql", "record", f"{changed} rows changed under their locks")
 
 
-def _update(session: Session, shape: _Shape, moves: Sequence[Move], names: Names | None = None) -> str:
+def _update(session: Session, shape: _Shape, moves: Sequence[Move], names: Names | None) -> str:
     ids = [move.email.id for move in moves]
     values = _values(shape, ids, moves)
     if names is not None:
