@@ -22,6 +22,7 @@ from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.callback import Callback
+from mailculator.pipelines.checked import Checked
 from mailculator.pipelines.death import death
 from mailculator.pipelines.inquest import Inquest
 from mailculator.pipelines.intake import Intake
@@ -148,24 +149,26 @@ class Equipment:
     def pipelines(self, store: str) -> list[Pipeline]:
         """The four pipelines of one store."""
         callbacks = [self._callback(stage) for stage in (lifecycle.SENT_CALLBACK, lifecycle.FAILED_CALLBACK)]
-        return [self._intake(), self._sender(store), *callbacks]
+        found_fit = Checked(self._clock)
+        return [self._intake(found_fit), self._sender(store, found_fit), *callbacks]
 
     def judge(self, store: str) -> Inquest:
         """Who says what became of one store's mail whose holder is gone."""
         policy = Policy(self._settings.outcome_unknown)
         return Inquest(store, self._journals, policy=policy, timing=self._timing, rng=self._rng)
 
-    def _intake(self) -> Intake:
+    def _intake(self, found_fit: Checked) -> Intake:
         return Intake(
             self._settings,
             self._timing,
             share=self._breakers["share"],
             threads=self._threads[lifecycle.INTAKE.name],
+            found_fit=found_fit,
             rng=self._rng,
             concurrency=FILE_THREADS,
         )
 
-    def _sender(self, store: str) -> Sender:
+    def _sender(self, store: str, found_fit: Checked) -> Sender:
         return Sender(
             self._settings,
             self._timing,
@@ -176,6 +179,7 @@ class Equipment:
             journal=self._breakers["journal"],
             marks=self.marks,
             threads=self._threads[lifecycle.SENDER.name],
+            found_fit=found_fit,
             rate=self.rate.take,
             turn=self._domain_rate.take,
             slowed=self.rate.slowed,

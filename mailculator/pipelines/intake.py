@@ -16,6 +16,7 @@ from mailculator.model import Email
 from mailculator.payload import Payload
 from mailculator.pipelines import files
 from mailculator.pipelines.breaker import Breaker
+from mailculator.pipelines.checked import Checked
 from mailculator.pipelines.threads import Threads
 from mailculator.retry import spread
 from mailculator.strictjson import Truncated
@@ -59,6 +60,7 @@ class Intake:
     Arguments:
         share: the breaker of the file system that payloads lie on, shared with the sender.
         threads: where files are read.
+        found_fit: told what the sender need not read again.
         rng: for the jitter of delays.
         concurrency: emails under way at once; each occupies a thread while its files are looked at.
     """
@@ -72,6 +74,7 @@ class Intake:
         *,
         share: Breaker,
         threads: Threads,
+        found_fit: Checked,
         rng: random.Random,
         concurrency: int,
     ) -> None:
@@ -79,6 +82,7 @@ class Intake:
         self.concurrency = concurrency
         self._share = share
         self._threads = threads
+        self._found_fit = found_fit
         self._settings = settings
         self._timing = timing
         self._rng = rng
@@ -95,7 +99,7 @@ class Intake:
 
     async def _attempt(self, email: Email, path: str) -> Outcome:
         try:
-            checked = await self._threads.run(self._check, path)
+            checked, size = await self._threads.run(self._check, path)
         except Truncated as error:
             self._found(email)
             return self._retry(email, str(error)) if email.attempts < TRUNCATED_TRIES else self._refuse(str(error))
@@ -106,18 +110,19 @@ class Intake:
             self._looks.add(email.id, found=not error.missing)
             return self._postpone(email, error)
         self._found(email)
+        self._found_fit.put(email, checked, size)
         return Prepared(checked.to.domain, _note(email, checked))
 
     def _found(self, email: Email) -> None:
         self._looks.add(email.id, found=True)
         self._share.succeeded()
 
-    def _check(self, path: str) -> Payload:
+    def _check(self, path: str) -> tuple[Payload, int]:
         raw, limit = files.read_payload(path), self._settings.max_message_size
         checked = payload.parse(raw, allowed_sender_domains=self._settings.allowed_sender_domains)
         if checked.attachments or len(raw) > limit:  # no text is longer than the file that it comes from
             files.check_attachments(checked, self._settings.attachments_base_path, limit)
-        return checked
+        return checked, len(raw)
 
     def _refuse(self, reason: str) -> Outcome:
         return Failed(reason) if self._settings.invalid_callback else Invalid(reason)

@@ -31,6 +31,7 @@ from mailculator.pipelines import files
 from mailculator.pipelines.attempt import Attempt
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
+from mailculator.pipelines.checked import Checked
 from mailculator.pipelines.feed import ROOM, Feed
 from mailculator.pipelines.threads import Threads
 from mailculator.pipelines.unknown import Policy, decide, remember
@@ -77,6 +78,7 @@ class Sender:
         marks: the journal.
         share: the breaker of the file system that payloads lie on, shared with intake.
         threads: where files are read and messages rendered.
+        found_fit: what intake has just read.
         rate: awaited before each try, so that no more leave in a second than the operator and the relay allow.
         turn: awaited before that with the recipient's domain; gives the seconds after which to come again, or 0.
         slowed: told the class of a reply that refuses mail for the rate at which it comes.
@@ -97,6 +99,7 @@ class Sender:
         journal: Breaker,
         marks: Marks,
         threads: Threads,
+        found_fit: Checked,
         rate: Callable[[], Awaitable[None]],
         turn: Callable[[str], Awaitable[float]],
         slowed: Callable[[str], None],
@@ -114,6 +117,7 @@ class Sender:
         self._marks = marks
         self._policy = Policy(settings.outcome_unknown)
         self._threads = threads
+        self._found_fit = found_fit
         self._settings = settings
         self._timing = timing
         self._relay = relay
@@ -149,6 +153,10 @@ class Sender:
             return self._postpone(email, error)
 
     async def _from_payload(self, email: Email, path: str) -> Outcome:
+        if (known := self._found_fit.take(email)) is not None:
+            mail, size = known
+            async with self._budget.hold(3 * size):
+                return await self._hand_over(email, self._compose(email, mail))
         mail, room, outgoing = await self._threads.run(self._measure, email, path)
         async with self._budget.hold(room):
             if outgoing is None:

@@ -13,6 +13,7 @@ from mailculator.lifecycle import (
     SENT_CALLBACK,
     STAGES,
     Park,
+    Prepared,
     Release,
     Retry,
     Sent,
@@ -20,6 +21,7 @@ from mailculator.lifecycle import (
     Wait,
 )
 from mailculator.model import Status
+from mailculator.pipelines.checked import MOVES
 from mailculator.stores.base import Store
 from tests.contract.steps import (
     bring,
@@ -47,6 +49,14 @@ async def test_a_claim_moves_the_row_and_writes_its_history(store: Store) -> Non
     assert stored.claim_token == email.claim_token
     last = (await store.history(email_id))[-1]
     assert (last.status, last.version, last.reason) == ("INTAKING", 2, "claimed by replica-1")
+
+
+async def test_between_intakes_claim_and_the_senders_lie_two_moves(store: Store) -> None:
+    await enqueue(store)
+    checked = await claim_one(store)
+    await finish(store, checked, Prepared("example.com"))
+
+    assert (await claim_one(store, SENDER)).version == checked.version + MOVES
 
 
 async def test_a_claim_holds_for_its_lease(store: Store) -> None:

@@ -22,6 +22,7 @@ from mailculator.model import Email, Status
 from mailculator.pipelines import files
 from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.breaker import Breaker
+from mailculator.pipelines.checked import MOVES, Checked
 from mailculator.pipelines.intake import Intake
 from mailculator.pipelines.threads import Threads
 from mailculator.timing import Timing
@@ -59,12 +60,14 @@ class House:
 
     def build(self, **settings: Any) -> Intake:
         self.clock, self.seen = FakeClock(), Recording()
+        self.found_fit = Checked(self.clock)
         self.share = Breaker("share", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60)
         self.intake = Intake(
             Settings(**{**self.settings, **settings}),
             TIMING,
             share=self.share,
             threads=Threads(2, "test"),
+            found_fit=self.found_fit,
             rng=random.Random(1),
             concurrency=32,
         )
@@ -101,6 +104,16 @@ def test_it_is_a_pipeline(house: House) -> None:
 
 async def test_good_mail_is_prepared_with_its_recipients_domain(house: House) -> None:
     assert await house.handle() == Prepared("xn--exmple-cua.com", None)
+
+
+async def test_what_is_found_fit_need_not_be_read_again(house: House) -> None:
+    house.write({**GOOD, "attachments": []})
+    await house.handle()
+
+    kept = house.found_fit.take(house.email(status=Status.PROCESSING, version=house.email().version + MOVES))
+
+    assert kept is not None
+    assert (kept[0].subject, kept[1]) == (GOOD["subject"], house.payload.stat().st_size)
 
 
 async def test_bad_input_12_a_differing_id_is_noted(house: House) -> None:

@@ -19,8 +19,10 @@ from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefus
 from mailculator.events import BreakerChanged, SmtpAttempted
 from mailculator.lifecycle import UNKNOWN, Failed, Invalid, Outcome, Park, Release, Retry, Sent, Unknown, Wait, move
 from mailculator.model import Email, Lease, Status
+from mailculator.payload import parse
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
+from mailculator.pipelines.checked import MOVES, Checked
 from mailculator.pipelines.sender import ENOUGH, Sender
 from mailculator.pipelines.threads import Threads
 from mailculator.timing import Timing
@@ -118,7 +120,7 @@ class Bench:
         self.journal = Breaker(
             "journal", observer=self.seen, clock=self.clock, probe_every=5, probe_hold=60, threshold=1, probes=False
         )
-        self.marks = MemoryMarks()
+        self.marks, self.found_fit = MemoryMarks(), Checked(self.clock)
         self.sender = Sender(
             Settings(
                 smtp_host="relay.example",
@@ -136,6 +138,7 @@ class Bench:
             journal=self.journal,
             marks=self.marks,
             threads=Threads(2, "test"),
+            found_fit=self.found_fit,
             rate=self.turn,
             turn=self.turn_of,
             slowed=self.slowed.append,
@@ -173,6 +176,28 @@ async def test_mail_goes_to_its_one_recipient_from_the_configured_envelope_sende
     assert f"Message-ID: <{ID}@example.com>\r\n".encode() in content
     assert bench.turns == 1
     assert [event.result for event in bench.seen.of(SmtpAttempted)] == ["sent"]
+
+
+async def test_what_intake_has_just_found_fit_is_sent_as_it_was(bench: Bench) -> None:
+    raw = bench.path.read_bytes()
+    bench.found_fit.put(bench.ready(version=2), parse(raw), len(raw))
+    bench.path.unlink()
+
+    assert await bench.handle(version=2 + MOVES) == Sent("250 2.0.0 Ok: queued as 1")
+    [(envelope, content)] = bench.relay.taken
+    assert envelope.recipient == "anna@example.org"
+    assert b"Subject: Ciao\r\n" in content
+
+
+async def test_what_was_requeued_meanwhile_is_read_again(bench: Bench) -> None:
+    raw = bench.path.read_bytes()
+    bench.found_fit.put(bench.ready(version=2), parse(raw), len(raw))
+    bench.path.write_text(json.dumps({**PAYLOAD, "subject": "Corretto"}))
+
+    await bench.handle(version=4 + MOVES)
+
+    [(_, content)] = bench.relay.taken
+    assert b"Subject: Corretto\r\n" in content
 
 
 async def test_every_try_sends_the_same_octets(bench: Bench) -> None:
