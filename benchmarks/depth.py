@@ -149,6 +149,12 @@ def table(depths: Sequence[Depth]) -> str:
     return "\n".join(lines)
 
 
+def plot(depths: Sequence[Depth]) -> str:
+    """Throughput, drawn."""
+    rates = {one.name: statistics.median(each.rate for each in one.rounds) for one in depths}
+    return report.plot("Flat as the queue grows", "emails/s", rates)
+
+
 def cost_table(depths: Sequence[Depth]) -> str:
     """Rows read, and time, of each verb."""
     lines = [
@@ -235,7 +241,7 @@ def main() -> int:
     compile_all()
     where = report.machine(f"{options.rounds} rounds of {options.emails:,} emails each, in turn")
     depths = asyncio.run(run(options.waiting, options.finished, options.rounds, options.emails))
-    text = f"{where} {settings()}\n\n{table(depths)}\n\n{cost_table(depths)}"
+    text = f"{where} {settings()}\n\n{table(depths)}\n\n{plot(depths)}\n\n{cost_table(depths)}"
     return report.conclude(MARK, text, failures(depths), check=options.check)
 
 

@@ -226,6 +226,11 @@ def _line(one: Contender, ratio: str, least: str, most: str) -> str:
     return f"| {one.name}, rounds of {one.emails:,} | {middle} | {span} | {ratio} | {least} | {cpu} | {most} |"
 
 
+def plot(contenders: Sequence[Contender]) -> str:
+    """Their rates, drawn."""
+    return report.plot("End to end", "emails/s", {one.name: statistics.median(one.rates) for one in contenders})
+
+
 def failures(base: Contender, services: Sequence[Contender]) -> list[str]:
     """The figures that are over three times off their targets."""
     found = []
@@ -276,7 +281,7 @@ def main() -> int:
     where = report.machine(f"{options.rounds} rounds of each, in turn")
     base, services, yardstick = asyncio.run(run(options.rounds, options.emails))
     busy = f"`sum(range(1_000_000))` took {yardstick:.0f} ms of CPU meanwhile."
-    text = f"{where} {busy} {settings()}\n\n{table(base, services)}"
+    text = f"{where} {busy} {settings()}\n\n{table(base, services)}\n\n{plot([base, *services])}"
     return report.conclude(MARK, text, failures(base, services), check=options.check)
 
 

@@ -8,7 +8,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,6 +46,28 @@ def yardstick() -> float:
         return (time.process_time() - before) * 1000
 
     return statistics.median(once() for _ in range(5))
+
+
+def plot(title: str, unit: str, bars: Mapping[str, float]) -> str:
+    """A bar for each, as a block that GitHub and GitLab draw (https://mermaid.js.org/syntax/xyChart.html).
+
+    Arguments:
+        title: what all of them are.
+        unit: of the values.
+        bars: values from 0 on by their names, which stand beneath them.
+    """
+    names = ", ".join(f'"{name}"' for name in bars)
+    return "\n".join(
+        [
+            "```mermaid",
+            "xychart-beta horizontal",
+            f'    title "{title}"',
+            f"    x-axis [{names}]",
+            f'    y-axis "{unit}" 0 --> {1.1 * max(bars.values()):.0f}',
+            f"    bar [{', '.join(f'{value:.0f}' for value in bars.values())}]",
+            "```",
+        ]
+    )
 
 
 def write(name: str, text: str) -> None:

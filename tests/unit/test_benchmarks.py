@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks import end_to_end, floor, mail_parts, sampler
+from benchmarks import end_to_end, floor, mail_parts, report, sampler
 from benchmarks.end_to_end import Contender, Round
 from benchmarks.mail_parts import Letter, Peers, cpu_seconds, write_letters
 from benchmarks.mail_queues import STEPS, Queue, sqlite_queue
@@ -177,3 +177,15 @@ def test_time_goes_to_the_innermost_known_part() -> None:
     stacks |= {(unknown, ours): 1.0, (others, ours): 2.0, (others,): 4.0, (unknown,): 8.0}
     parts, shared = ((sampler.path(ours), "ours"),), ((sampler.path(others), "shared"),)
     assert sampler.by_part(stacks, parts, shared) == {"ours": 3.0, "shared": 4.0, sampler.LOOP: 8.0}
+
+
+def test_a_plot_has_a_bar_for_each() -> None:
+    assert report.plot("Rates", "emails/s", {"a, b": 10.4, "c": 200.0}).splitlines() == [
+        "```mermaid",
+        "xychart-beta horizontal",
+        '    title "Rates"',
+        '    x-axis ["a, b", "c"]',
+        '    y-axis "emails/s" 0 --> 220',
+        "    bar [10, 200]",
+        "```",
+    ]

@@ -18,13 +18,12 @@ async def unmeasured(_: Sequence[Letter]) -> float:
 
 
 def test_ratios_are_of_the_same_turn() -> None:
-    service = Peer("service", unmeasured, [200.0, 100.0, 300.0])
-    slower = Peer("slower", unmeasured, [100.0, 50.0, 100.0])
-    faster = Peer("faster", unmeasured, [400.0, 400.0, 200.0])
-    relay = Peer("relay", peers.postfix, [900.0, 900.0, 900.0])
+    service = Peer("service", unmeasured, rates=[200.0, 100.0, 300.0])
+    slower = Peer("slower", unmeasured, 2.0, [100.0, 50.0, 100.0])
+    faster = Peer("faster", unmeasured, 1.0, [400.0, 400.0, 200.0])
     assert peers.ratio(service, slower) == pytest.approx(2.0)
-    assert "| slower | 100 | 50 … 100 | 2.00 |" in peers.table([service, slower])
-    assert peers.failures([service, slower, faster, relay]) == ["faster is faster: 0.50"]
+    assert "| slower | 100 | 50 … 100 | 2.00 | at least 2 |" in peers.table([service, slower])
+    assert peers.failures([service, slower, faster]) == ["faster: 0.50 times is less than 1"]
 
 
 def test_what_is_missing_is_named_by_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
