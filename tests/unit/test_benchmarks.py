@@ -168,7 +168,8 @@ def test_a_sampler_finds_the_function_that_works() -> None:
     assert name.endswith("(work)")
     assert seconds > 0.8 * took
     assert took > 0.05
-    assert sampler.cumulative(found.stacks)[name] == pytest.approx(seconds)
+    # A sample may find what the interpreter does between two of its steps, beneath it.
+    assert seconds <= sampler.cumulative(found.stacks)[name] <= took + 1e-9
 
 
 def test_time_goes_to_the_innermost_known_part() -> None:

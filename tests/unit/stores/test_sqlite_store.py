@@ -230,6 +230,7 @@ async def test_an_id_that_is_no_text_is_neither_claimed_nor_rescued_for_ever(pat
         connection.execute("INSERT INTO emails (id, status) VALUES (CAST(x'FF61' AS TEXT), 'ACCEPTED')")
         connection.execute("INSERT INTO emails (id, status) VALUES ('perché no', 'ACCEPTED')")
         connection.execute("INSERT INTO emails (id, status) VALUES (CAST(x'FE' AS TEXT), 'INTAKING')")
+    connection.close()
     assert await claimed(store) == ["perché no"]
 
     with sqlite3.connect(path) as connection:
