@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import os
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
+from typing import Any
 
 from mailculator import environment, lifecycle
 from mailculator.clock import Clock
@@ -23,7 +24,7 @@ from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.callback import Callback
 from mailculator.pipelines.checked import Checked
-from mailculator.pipelines.death import death
+from mailculator.pipelines.death import death, watched
 from mailculator.pipelines.inquest import Inquest
 from mailculator.pipelines.intake import Intake
 from mailculator.pipelines.sender import Sender
@@ -52,7 +53,8 @@ class Equipment:
     """Built once, before any store is opened.
 
     Arguments:
-        on_death: called when the journal's thread ended though nobody had stopped it: a bug, already reported.
+        on_death: called when the journal's thread, or a loop of these, ended though nobody had stopped it: a bug,
+            already reported.
         marks: the journal of this process.
         solitude: see pipelines.solitude.
         rate: of the sender.
@@ -88,7 +90,7 @@ class Equipment:
             patience=timing.journal_patience,
             retry_every=timing.probe_every,
             on_change=self._journalled,
-            on_death=self._bereft,
+            on_death=partial(self._died, "journal"),
             clock=clock,
         )
         self._journals = Journals(settings.journal_dir)
@@ -103,7 +105,7 @@ class Equipment:
     async def open(self) -> None:
         """Begin to watch and to mark. Errors: ConfigError where the journal's directory cannot be used."""
         self._watchdog.start()
-        self._tasks.append(asyncio.create_task(self._beat(), name="beat"))
+        self._begin("beat", self._beat())
         directory = self._settings.journal_dir
         try:
             if not directory.is_absolute():
@@ -114,7 +116,7 @@ class Equipment:
             raise ConfigError([Problem("MAILCULATOR_JOURNAL_DIR", f"{directory}: {error.strerror}")]) from error
         except JournalBroken as error:
             raise ConfigError([Problem("MAILCULATOR_JOURNAL_DIR", str(error))]) from error
-        self._tasks.append(asyncio.create_task(self._trim(), name="journal-trim"))
+        self._begin("journal-trim", self._trim())
 
     async def close(self) -> None:
         """Say goodbye to the relay, write the last marks, and give everything back."""
@@ -233,9 +235,17 @@ class Equipment:
         else:
             self._breakers["journal"].failed(trouble)
 
-    def _bereft(self, error: BaseException) -> None:
-        """The journal will never be written again: as bad as a pipeline that has died, and for every store."""
-        self._observer(death("", "journal", error))
+    def _begin(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
+        """Run a loop beside all else, until `close`."""
+        self._tasks.append(asyncio.create_task(watched(loop, partial(self._died, name)), name=name))
+
+    def _died(self, name: str, error: BaseException) -> None:
+        """As bad as a pipeline that has died, and for every store.
+
+        The journal's thread: nothing will ever be marked again. What trims it: the disk would be full after weeks. The
+        beat: the watchdog, which goes on looking, ends the process after a silence; the drain has as long as that.
+        """
+        self._observer(death("", name, error))
         self._on_death()
 
     def _paced(self, per_second: float, reason: str) -> None:

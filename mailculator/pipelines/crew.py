@@ -17,7 +17,7 @@ from mailculator.journal.base import Marks
 from mailculator.model import Status, StatusCount
 from mailculator.notes import HELD
 from mailculator.pipelines.base import Pipeline
-from mailculator.pipelines.death import death
+from mailculator.pipelines.death import death, watched
 from mailculator.pipelines.housekeeping import Housekeeper
 from mailculator.pipelines.leases import Keeper
 from mailculator.pipelines.minutes import MINUTE, Learned, MinuteKeeper, Sources, Tally
@@ -181,12 +181,11 @@ class Crew:
                 "reports": self._reporter.run(),
             }
             for name, loop in side.items():
-                group.create_task(self._watched(name, loop), name=f"{self._store.name}/{name}")
+                self._start(group, name, loop)
             # Leases are kept, and the store is looked after, until the last result is on record.
             async with asyncio.TaskGroup() as runners:
                 for runner in self.runners:
-                    name = runner.stage.name
-                    runners.create_task(self._watched(name, runner.run()), name=f"{self._store.name}/{name}")
+                    self._start(runners, runner.stage.name, runner.run())
             self._keeper.stop()
             self._housekeeper.stop()
             self._minutes.stop()
@@ -214,12 +213,8 @@ class Crew:
         held = sum(runner.in_flight for runner in self.runners)
         return {**memory.notes(), HELD: str(held)}
 
-    async def _watched(self, name: str, loop: Coroutine[Any, Any, None]) -> None:
-        """Run a loop; its death stops the process in good order instead of tearing down what the others have begun."""
-        try:
-            await loop
-        except Exception as error:  # whatever it is, nobody foresaw it
-            self._died(name, error)
+    def _start(self, group: asyncio.TaskGroup, name: str, loop: Coroutine[Any, Any, None]) -> None:
+        group.create_task(watched(loop, partial(self._died, name)), name=f"{self._store.name}/{name}")
 
     def _died(self, name: str, error: Exception) -> None:
         self._observer(death(self._store.name, name, error))

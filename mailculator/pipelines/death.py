@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from mailculator.events import PipelineFailed
+
+
+async def watched(loop: Coroutine[Any, Any, None], died: Callable[[Exception], None]) -> None:
+    """Run a loop. What it dies of is told; it tears nothing down that others have begun.
+
+    Arguments:
+        died: told of it. It should see to it that the process stops in good order.
+    """
+    try:
+        await loop
+    except Exception as error:  # whatever it is, nobody foresaw it
+        died(error)
 
 
 def death(store: str, name: str, error: BaseException) -> PipelineFailed:
