@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from mailculator.cli import listing, output
 from mailculator.cli.service import Json
 from mailculator.cli.signing import Who, Why, signed
 from mailculator.cli.stores import StoreName, StoreOption, load_one, opened
+
+if TYPE_CHECKING:
+    from mailculator.insight.actions import Action
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Ids of emails.", metavar="ID", show_default=False)]
 Limit = Annotated[int, typer.Option(min=0, show_default=False, help="By filter: so many at the most.", metavar="N")]
@@ -22,13 +25,13 @@ class Order:
     """What an operator asked for.
 
     Arguments:
-        verb: the command.
+        action: which the command is named by.
         ids: the emails; none where `wanted` finds them.
         dry_run: nothing is changed.
         yes: nobody is asked.
     """
 
-    verb: str
+    action: Action
     ids: tuple[str, ...]
     wanted: listing.Wanted
     who: str
@@ -96,9 +99,12 @@ def command(verb: str) -> Callable[..., None]:
         store: StoreOption = None,
         as_json: Json = False,
     ) -> None:
+        from mailculator.insight.actions import Action
+
         wanted = listing.Wanted(listing.status(status), parked, unknown, "", limit, listing.domain(domain))
         _check(ids or [], wanted, everything=everything)
-        order = Order(verb, tuple(ids or ()), wanted, *signed(who, why), dry_run=dry_run, yes=yes, as_json=as_json)
+        by = signed(who, why)
+        order = Order(Action(verb), tuple(ids or ()), wanted, *by, dry_run=dry_run, yes=yes, as_json=as_json)
         raise typer.Exit(output.run(_steer(order, store)))
 
     steer.__doc__ = HELP[verb].rstrip() + "\n" + _REST

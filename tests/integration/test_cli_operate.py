@@ -133,6 +133,14 @@ class TestByIds:
         assert (code, "would be parked" in out) == (0, True)
         assert (await desk.read("queue", "show", email_id))[desk.store]["parked"] is False
 
+    async def test_a_dry_run_knows_that_parked_mail_is_released_wherever_it_was_brought_to(self, desk: Desk) -> None:
+        """The older consumer takes no heed of what is parked."""
+        email_id = await desk.put(Status.PROCESSING, parked=True)
+        [would] = await desk.read("release", email_id, "--dry-run", *BY)
+        assert would["result"] == "would be released"
+        [done] = await desk.read("release", email_id, *BY)
+        assert done["result"] == "released"
+
 
 class TestByFilter:
     async def test_park_all_of_a_status_and_its_undo(self, desk: Desk) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 from aiohttp import web
 
 from mailculator import words
+from mailculator.insight import actions
+from mailculator.insight.actions import PAST, Action
 from mailculator.insight.view import View
 from mailculator.insight.why import why
 from mailculator.model import Row
 from mailculator.stores.base import Steered, Store
-from mailculator.web.admin import actions, answers, documents
-from mailculator.web.admin.actions import PAST, Action
+from mailculator.web.admin import answers, documents
+from mailculator.web.admin.actions import offers, offers_among
 from mailculator.web.admin.answers import Refusal
 from mailculator.web.admin.asking import WHY_LIMIT, Body, Call
 from mailculator.web.admin.desk import Desk
@@ -72,7 +74,7 @@ class Emails:
         history = await store.history(email_id)
         view = (await self._looks.one(store.name)).view
         now = _store_time(view)
-        offered = [one.document() for one in actions.offers(row, now)]
+        offered = [one.document() for one in offers(row, now)]
         return answers.json({"email": documents.email(row, history, why(row, history, view, now), offered, self._text)})
 
     async def act(self, call: Call) -> web.StreamResponse:
@@ -87,7 +89,7 @@ class Emails:
             page = await find(store, order.filter, after=order.after, limit=IDS_LIMIT, applies=applies, some=True)
             ids, after = [row.id for row in page.rows], page.after
         if order.dry_run:
-            results = [await _would(store, order.action, one, now) for one in ids]
+            results = [await actions.would(store, order.action, one, now) for one in ids]
         else:
             results = await actions.carry_out(order.action, store, ids, who=call.operator, why=order.why) if ids else []
             self._looks.stale(store.name)
@@ -101,7 +103,7 @@ class Emails:
         self, rows: Sequence[Row], of: Filter, *, after: str | None = None, note: str | None = None
     ) -> web.Response:
         emails = [documents.row(row, self._text) for row in rows]
-        offered = [one.document() for one in actions.offers_among(of.status, parked=of.parked, unknown=of.unknown)]
+        offered = [one.document() for one in offers_among(of.status, parked=of.parked, unknown=of.unknown)]
         return answers.json({"emails": emails, "next": after, "note": note, "actions": offered})
 
 
@@ -147,13 +149,6 @@ def _filter(body: Body, store: Store) -> Filter | None:
     if hindrance is not None:
         raise Refusal(400, hindrance, field="filter")
     return found
-
-
-async def _would(store: Store, action: Action, email_id: str, now: datetime) -> Steered:
-    row = await store.get(email_id)
-    if row is None:
-        return Steered.MISSING
-    return Steered.DONE if actions.applies(action, row, now) else Steered.NOT_APPLICABLE
 
 
 def _tally(ids: Sequence[str], results: Sequence[Steered], after: str | None) -> dict[str, Any]:

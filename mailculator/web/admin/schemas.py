@@ -7,9 +7,9 @@ from types import MappingProxyType
 from typing import Any
 
 from mailculator import facts
+from mailculator.insight.actions import Action
 from mailculator.model import Status
 from mailculator.stores.base import Steered
-from mailculator.web.admin.actions import Action
 from mailculator.web.admin.asking import ID_LIMIT, NAME_LIMIT, WHY_LIMIT
 from mailculator.web.admin.emails import IDS_LIMIT
 from mailculator.web.admin.steering import LONGEST_PAUSE, PIPELINES

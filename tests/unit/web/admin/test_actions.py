@@ -1,4 +1,4 @@
-"""What can be done to an email, and to a list of them: the same words, and the same rules as the stores'."""
+"""What is said of what can be done to an email, and to a list of them: the same words."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from mailculator.insight.actions import Action
 from mailculator.lifecycle import REQUEUES, UNKNOWN, UNSENT, WAITING
 from mailculator.model import Row, Status
-from mailculator.web.admin.actions import Action, Offer, applies, offers, offers_among
+from mailculator.web.admin.actions import Offer, offers, offers_among
 from tests.support.views import NOW, row
 
 
@@ -55,10 +56,6 @@ def test_a_requeue_says_what_it_does(status: Status, words: str) -> None:
     assert plain.sends_mail == (REQUEUES[status] in UNSENT)
     assert ("may get it twice" in risky.warning) == plain.sends_mail
     assert bool(plain.undo) == plain.sends_mail
-
-
-def test_what_is_parked_is_released_whatever_status_it_was_brought_to() -> None:
-    assert applies(Action.RELEASE, row(Status.PROCESSING, parked=True), NOW)
 
 
 def _requeues(found: list[Offer]) -> list[Offer]:
