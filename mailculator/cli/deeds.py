@@ -18,6 +18,7 @@ from mailculator.cli.progress import Progress
 from mailculator.cli.steering import Order
 from mailculator.errors import StoreError
 from mailculator.insight.actions import AMONG, PAST, Action, applies, carry_out, sends_mail, would
+from mailculator.lifecycle import MAY_BE_UNKNOWN
 from mailculator.model import Row, Status
 from mailculator.stores.base import Steered, Store
 
@@ -179,8 +180,8 @@ def _statuses(order: Order) -> list[Status]:
     if order.wanted.status is not None:
         return [order.wanted.status]
     among = AMONG[order.action]
-    if order.action is Action.REQUEUE:  # of unknown outcome: no other filter does without a status
-        among = frozenset({Status.FAILED, Status.FAILED_ACKNOWLEDGED})
+    if order.wanted.unknown:
+        among &= MAY_BE_UNKNOWN
     return [status for status in Status if status in among]
 
 

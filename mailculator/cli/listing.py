@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,18 +44,11 @@ class Wanted:
 
 async def rows(queue: Store, wanted: Wanted) -> list[Row]:
     """In the order of their ids. Errors: StoreError."""
-    found = [row for status in _statuses(queue, wanted) for row in await _page(queue, status, wanted, wanted.limit)]
+    from mailculator.insight.lists import lists
+
+    among = lists(queue, wanted.status, unknown=wanted.unknown, ended=True)
+    found = [row for status in among for row in await _page(queue, status, wanted, wanted.limit)]
     return sorted(found, key=lambda row: row.id)[: wanted.limit]
-
-
-def _statuses(queue: Store, wanted: Wanted) -> Sequence[Status | None]:
-    """The lists that it is looked for in; None = one of all statuses."""
-    from mailculator.lifecycle import MAY_BE_UNKNOWN
-
-    if wanted.status is None and wanted.unknown and queue.capabilities.looks_are_paid:
-        # Asked for all at once, such a store leaves out what has ended.
-        return sorted(MAY_BE_UNKNOWN)
-    return (wanted.status,)
 
 
 async def _page(queue: Store, status: Status | None, wanted: Wanted, limit: int, after: str | None = None) -> list[Row]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from mailculator import address, words
 from mailculator.errors import PayloadError
-from mailculator.lifecycle import MAY_BE_UNKNOWN, TERMINAL, is_of_unknown_outcome
+from mailculator.insight.lists import lists
+from mailculator.lifecycle import TERMINAL, is_of_unknown_outcome
 from mailculator.model import Row, Status
 from mailculator.stores.base import Store
 from mailculator.web.admin.answers import Refusal
@@ -63,14 +64,6 @@ class Filter:
             f"to {self.domain}" if self.domain is not None else "",
         ]
         return ", ".join(part for part in parts if part)
-
-    def statuses(self, store: Store) -> Sequence[Status | None]:
-        """The lists that it is looked for in; None = one of all statuses."""
-        if self.status is not None:
-            return (self.status,)
-        if self.is_read_for(store):
-            return sorted(MAY_BE_UNKNOWN - TERMINAL)
-        return (None,)
 
     def hindrance(self, store: Store) -> str | None:
         """Why a store cannot be searched for it; None where it can."""
@@ -133,7 +126,8 @@ async def find(
         matches=lambda row: wanted.matches(row) and (applies is None or applies(row)),
         some=some,
     )
-    parts = [await search.of(status, after) for status in wanted.statuses(store)]
+    among = lists(store, wanted.status, unknown=wanted.unknown, ended=False)
+    parts = [await search.of(status, after) for status in among]
     # Beyond where one list was left, another one's emails would come before those that are still to be read there.
     bound = min((part.after for part in parts if part.after is not None), default=None)
     rows = sorted(
