@@ -129,11 +129,11 @@ lock: ## the lock files, from pyproject.toml: make lock UPGRADE=1
 
 audit: ## known vulnerabilities of every locked package: make audit ARGS="--ignore-vuln ID"
 	@$(BOOTSTRAP) dev
-	@$(BIN)/python tools/supply_chain.py audit $(ARGS)
+	@$(BIN)/python -m tools.supply_chain audit $(ARGS)
 
 sbom: ## what is in the image, of Python's packages, as CycloneDX: dist/mailculator.cdx.json
 	@$(BOOTSTRAP) dev
-	@$(BIN)/python tools/supply_chain.py sbom
+	@$(BIN)/python -m tools.supply_chain sbom
 
 docs: ## .env.example and docs/configuration.md, from the settings
 	@$(BOOTSTRAP) dev

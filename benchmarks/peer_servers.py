@@ -6,19 +6,18 @@ Nothing that runs on this machine already is used or touched.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-import venv
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from benchmarks.mail_parts import PATIENCE
 from benchmarks.report import ROOT
+from tools.environments import environment
 
 REQUIREMENTS = ROOT / "benchmarks" / "peers-requirements.txt"
 PACKAGES: Mapping[str, str] = {
@@ -75,19 +74,9 @@ def missing(names: Sequence[str]) -> list[str]:
     return sorted({PACKAGES[name] for name in names if program(name) is None})
 
 
-def environment() -> Path:
-    """The peers' own Python, with their packages; made when there is none yet for these pins."""
-    pins = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    directory = ROOT / ".cache" / f"peers-{pins}"
-    python = directory / "bin" / "python"
-    if not directory.is_dir():
-        half = directory.with_suffix(".half")  # under another name until it is whole
-        shutil.rmtree(half, ignore_errors=True)
-        venv.create(half, with_pip=True)
-        install = ["-m", "pip", "install", "--quiet", "--only-binary", ":all:", "-r", str(REQUIREMENTS)]
-        subprocess.run([half / "bin" / "python", *install], check=True)
-        half.rename(directory)
-    return python
+def interpreter() -> Path:
+    """The peers' own Python, with their packages."""
+    return environment("peers", REQUIREMENTS) / "python"
 
 
 @asynccontextmanager

@@ -183,7 +183,7 @@ async def _feed(directory: Path, port: int, around: Peers, count: int, total: in
 
 async def run(names: Sequence[str], rounds: int, emails: int) -> list[Peer]:
     """Measure the service and these, in turn; the service is the first."""
-    python = await asyncio.to_thread(peer_servers.environment)
+    python = await asyncio.to_thread(peer_servers.interpreter)
     async with PrivateMariadb(durable=True, arguments=mail_queues.SERVER) as server:
 
         def opened(_: Path) -> AbstractAsyncContextManager[Queue]:

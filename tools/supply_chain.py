@@ -9,19 +9,18 @@ and ends with 0: no change is the worse for want of a network.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.environments import environment
+
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements-audit.lock"
-HOME = ROOT / ".cache" / "supply-chain"
 SBOM = ROOT / "dist" / "mailculator.cdx.json"
 
 
@@ -32,17 +31,11 @@ def say(*lines: str) -> None:
 
 
 def programs() -> Path:
-    """The directory of the programs, which are installed first where the lock has changed.
+    """The directory of the programs, which are installed first where the lock is another.
 
     Errors: subprocess.CalledProcessError when they cannot be.
     """
-    stamp, wanted = HOME / ".stamp", hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
-        venv.create(HOME, clear=True, with_pip=True)
-        pip = [HOME / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", LOCK], check=True)
-        stamp.write_text(wanted, encoding="utf-8")
-    return HOME / "bin"
+    return environment("supply-chain", LOCK, "--require-hashes")
 
 
 def judged(answer: str) -> tuple[int, list[str]]:
