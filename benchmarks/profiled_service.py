@@ -53,6 +53,7 @@ PARTS = (
     ("mailculator/lifecycle", "recorder, moves, events"),
     ("mailculator/events", "recorder, moves, events"),
     ("mailculator/pipelines/sender", "sender, around SMTP"),
+    ("mailculator/pipelines/composing", "sender, around SMTP"),
     ("mailculator/pipelines/attempt", "sender, around SMTP"),
     ("mailculator/pipelines/budget", "sender, around SMTP"),
     ("mailculator/transport/rate", "sender, around SMTP"),

@@ -1,14 +1,12 @@
-"""The sender: READY mail is rendered and handed to the relay."""
+"""The sender: READY mail is composed and handed to the relay."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from datetime import datetime
-from typing import TypedDict
 
-from mailculator import address, lifecycle, message, message_stream, payload, prepared
+from mailculator import lifecycle
 from mailculator.clock import Clock
 from mailculator.config import Settings
 from mailculator.errors import (
@@ -24,48 +22,25 @@ from mailculator.events import Observer, SmtpAttempted
 from mailculator.journal.base import Marks
 from mailculator.journal.marks import Key
 from mailculator.lifecycle import Failed, Invalid, Outcome, Park, Release, Retry, Sent, Wait
-from mailculator.message_stream import MessageStream
 from mailculator.model import Email
-from mailculator.payload import Payload
-from mailculator.pipelines import files
 from mailculator.pipelines.attempt import Attempt
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.checked import Checked
-from mailculator.pipelines.feed import ROOM, Feed
+from mailculator.pipelines.composing import Composer, Outgoing
+from mailculator.pipelines.feed import Feed
 from mailculator.pipelines.threads import Threads
 from mailculator.pipelines.unknown import Policy, decide, remember
 from mailculator.retry import spread
 from mailculator.throttling import asks_for_less
 from mailculator.timing import Timing
-from mailculator.transport.base import Envelope, Relay, StreamedMessage
-from mailculator.values import value
+from mailculator.transport.base import Relay, StreamedMessage
 
 FROM_RCPT_ON = frozenset({"rcpt", "data", "body"})
 """Phases in which the relay knows which mail it is about."""
 
-SMALL = 65_536
-"""Octets of a message that is rendered before there is room for it in memory was asked for: all connections' worth of
-them is little beside the limit."""
-
 ENOUGH = "its recipient's domain has as much mail as MAILCULATOR_SMTP_DOMAIN_RATE allows"
 """Why a mail waits though the relay is there: its last error until it is sent, since that is where people look."""
-
-
-@value
-class Outgoing:
-    """A mail as it goes out; one that is large is not in memory."""
-
-    envelope: Envelope
-    content: bytes | MessageStream
-
-
-class _About(TypedDict):
-    """What a message holds beside its payload."""
-
-    email_id: str
-    domain: str
-    date: datetime
 
 
 class Sender:
@@ -118,7 +93,7 @@ class Sender:
         self._policy = Policy(settings.outcome_unknown)
         self._threads = threads
         self._found_fit = found_fit
-        self._settings = settings
+        self._composer = Composer(settings)
         self._timing = timing
         self._relay = relay
         self._rate = rate
@@ -128,8 +103,6 @@ class Sender:
         self._clock = clock
         self._rng = rng
         self._observer = observer
-        self._sender = address.parse(settings.smtp_from, "SMTP_FROM").addr_spec
-        self._domain = settings.message_id_domain
 
     async def handle(self, email: Email) -> Outcome:
         """Send one email, or say why not."""
@@ -156,56 +129,20 @@ class Sender:
         if (known := self._found_fit.take(email)) is not None:
             mail, size = known
             async with self._budget.hold(3 * size):
-                return await self._hand_over(email, self._compose(email, mail))
-        mail, room, outgoing = await self._threads.run(self._measure, email, path)
+                return await self._hand_over(email, self._composer.compose(email, mail))
+        mail, room, outgoing = await self._threads.run(self._composer.read, email, path)
         async with self._budget.hold(room):
             if outgoing is None:
-                outgoing = await self._threads.run(self._compose, email, mail)
+                outgoing = await self._threads.run(self._composer.compose, email, mail)
             self._share.succeeded()
             return await self._hand_over(email, outgoing)
 
     async def _from_file(self, email: Email, path: str) -> Outcome:
-        base, limit = self._settings.eml_storage_path, self._settings.max_message_size
-        size = await self._threads.run(files.measure_prepared, path, base, limit)
-        async with self._budget.hold(3 * size):
-            outgoing = await self._threads.run(self._load, path, limit)
+        room = await self._threads.run(self._composer.measure_prepared, path)
+        async with self._budget.hold(room):
+            outgoing = await self._threads.run(self._composer.load_prepared, path)
             self._share.succeeded()
             return await self._hand_over(email, outgoing)
-
-    def _measure(self, email: Email, path: str) -> tuple[Payload, int, Outgoing | None]:
-        """The mail and the memory it takes; where that is little the message too: one journey to a thread less."""
-        raw = files.read_payload(path)
-        mail = payload.parse(raw, allowed_sender_domains=self._settings.allowed_sender_domains)
-        size = len(raw)  # its texts are no longer than that
-        if mail.attachments or size > SMALL:
-            size = files.check_attachments(mail, self._settings.attachments_base_path, self._settings.max_message_size)
-        # The attachments as they are, the rendered message, and what the relay's transport keeps of it; streamed, only
-        # the texts are ever here as a whole.
-        room = min(3 * size, 3 * len(raw) + ROOM) if mail.attachments else 3 * size
-        return mail, room, self._compose(email, mail) if size <= SMALL else None
-
-    def _compose(self, email: Email, mail: Payload) -> Outgoing:
-        limit = self._settings.max_message_size
-        about = _About(email_id=email.id, domain=self._domain, date=email.created_at)
-        content: bytes | MessageStream
-        if mail.attachments:
-            attachments = files.open_attachments(mail, self._settings.attachments_base_path, limit)
-            content = message_stream.stream(mail, **about, attachments=attachments)
-            size = content.size
-            if size <= SMALL:
-                content = b"".join(content)
-        else:
-            content = message.render(mail, **about, attachments=())
-            size = len(content)
-        if size > limit:
-            raise PayloadError("size", f"the message has {size} bytes; the limit is {limit}")
-        utf8 = mail.to.needs_smtputf8 or mail.sender.needs_smtputf8 or mail.reply_to.needs_smtputf8
-        return Outgoing(Envelope(self._sender, mail.to.addr_spec, smtputf8=utf8), content)
-
-    def _load(self, path: str, limit: int) -> Outgoing:
-        found = prepared.prepare(files.read_prepared(path, self._settings.eml_storage_path, limit))
-        to = found.recipient
-        return Outgoing(Envelope(self._sender, to.addr_spec, smtputf8=to.needs_smtputf8), found.content)
 
     async def _hand_over(self, email: Email, outgoing: Outgoing) -> Outcome:
         if later := await self._turn(outgoing.envelope.recipient.rpartition("@")[2]):

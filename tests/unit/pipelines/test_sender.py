@@ -544,11 +544,12 @@ async def test_mail_whose_ttl_passed_while_it_waited_here_is_not_sent(bench: Ben
 
 
 async def test_prepared_files_hold_the_memory_they_need_and_no_more(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
+    limit = 1 << 20
+    bench = Bench(tmp_path, max_message_size=limit)
     (tmp_path / "a.eml").write_bytes(b"From: x@example.com\nTo: bob@example.org\n\nhi\n")
     bench.relay.hang = asyncio.Event()
     # Large enough for two small files, far too small for two of the largest that are allowed.
-    bench.sender._budget = ByteBudget(bench.sender._settings.max_message_size)
+    bench.sender._budget = ByteBudget(limit)
     two = [
         asyncio.create_task(bench.handle(payload_file_path=None, eml_file_path="a.eml", claim_token=token))
         for token in "ab"
