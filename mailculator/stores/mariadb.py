@@ -46,8 +46,9 @@ from mailculator.stores.base import (
 from mailculator.stores.control import Control
 from mailculator.stores.guard import Lookout
 from mailculator.stores.mariadb_claimer import Claimer
-from mailculator.stores.mariadb_connection import Door, Endpoint, tls_context
+from mailculator.stores.mariadb_connection import Endpoint, tls_context
 from mailculator.stores.mariadb_control import MariadbControl
+from mailculator.stores.mariadb_door import Door
 from mailculator.stores.mariadb_duplicates import DuplicateCheck
 from mailculator.stores.mariadb_errors import DuplicateRow, RowRefused
 from mailculator.stores.mariadb_pool import Pool

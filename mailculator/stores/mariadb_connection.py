@@ -1,13 +1,13 @@
-"""One connection to MariaDB: aiomysql's, with TLS that cannot fail open, a session we set up, and errors of ours."""
+"""One connection to MariaDB: aiomysql's, with TLS that cannot fail open, and errors of ours."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,21 +15,14 @@ import aiomysql
 from pymysql.constants import CLIENT
 from pymysql.err import MySQLError, OperationalError
 
-from mailculator.errors import ConfigError, Problem, StoreUnavailable
+from mailculator.errors import ConfigError, Problem
 from mailculator.stores.mariadb_errors import Lost, translate
 from mailculator.stores.mariadb_wire import Replies, Result, query
 
 TlsMode = Literal["false", "true", "skip-verify"]
 
-# Whatever a server or a DBA has as defaults, these hold for us. NO_BACKSLASH_ESCAPES must be off: the driver escapes
-# with backslashes. Waits end on the server before we stop listening, or it would go on working for nobody.
-_SESSION = (
-    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00',"
-    " innodb_lock_wait_timeout = {lock_wait:d}{limit}"
-)
 _AUTOCOMMIT = "SET autocommit = 1"
 _TRANSACTIONS = "SET autocommit = 0"
-_ISOLATION = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +63,7 @@ def tls_context(mode: TlsMode, ca_file: Path | None) -> ssl.SSLContext | None:
     return context
 
 
-class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no types
+class Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no types
     """aiomysql's connection, where it is too trusting."""
 
     _writer: Any
@@ -95,6 +88,7 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no t
         self.client_flag &= ~CLIENT.MULTI_STATEMENTS
 
     async def open(self) -> None:
+        """Connect and log in. Errors: MySQLError, OSError, and what else aiomysql meets, after which it is closed."""
         try:
             await self._connect()
             self._replies = Replies(self._reader, self.server_status)
@@ -108,6 +102,7 @@ class _Driver(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no t
 
     @property
     def encrypted(self) -> bool:
+        """Whether TLS is in use."""
         return self._writer is not None and self._writer.get_extra_info("ssl_object") is not None
 
     @property
@@ -174,7 +169,7 @@ class Connection:
         generation: the pool's count of lost servers at that time.
     """
 
-    def __init__(self, driver: _Driver, endpoint: Endpoint) -> None:
+    def __init__(self, driver: Driver, endpoint: Endpoint) -> None:
         self.opened_at = 0.0
         self.generation = 0
         self._driver = driver
@@ -243,85 +238,3 @@ class Connection:
     def close(self) -> None:
         """Drop it at once; the server rolls back what was not committed."""
         self._driver.close()
-
-
-class Door:
-    """Opens connections, and when the server refuses the password, looks whether its file has another one by now.
-
-    Arguments:
-        reread: the password as its file has it now, None where it has no file. Asked in a thread. Errors: OSError,
-            ValueError.
-    """
-
-    def __init__(self, endpoint: Endpoint, reread: Callable[[], str | None]) -> None:
-        self._endpoint = endpoint
-        self._reread = reread
-
-    async def open(self) -> Connection:
-        """As `connect`."""
-        tried = self._endpoint
-        try:
-            return await connect(tried)
-        except StoreUnavailable as error:
-            if not _is_refused_login(error):
-                raise
-            await self._reread_password()
-            if self._endpoint.password == tried.password:
-                raise
-        return await connect(self._endpoint)
-
-    async def _reread_password(self) -> None:
-        try:
-            password = await asyncio.to_thread(self._reread)
-        except (OSError, ValueError):
-            return  # half written, or gone for now: the one we have may be right again by the next try
-        if password is not None:
-            self._endpoint = replace(self._endpoint, password=password)
-
-
-async def connect(endpoint: Endpoint) -> Connection:
-    """Open a connection and set its session up.
-
-    Errors: StoreUnavailable whatever the trouble: a wrong password or a missing database can be put right on the
-    server while we wait.
-    """
-    driver = _Driver(endpoint)
-    limit = endpoint.timeout / 2
-    try:
-        async with asyncio.timeout(limit):
-            await driver.open()
-            await driver.fetch(_session(driver.get_server_info(), endpoint.timeout))
-    except BaseException as error:
-        driver.close()
-        if isinstance(error, TimeoutError):
-            where = f"{endpoint.host}:{endpoint.port}"
-            raise Lost(endpoint.store, "connect", f"{where} did not answer within {limit:g} s") from error
-        if isinstance(error, Exception):
-            raise _refused(error, endpoint) from error
-        raise
-    return Connection(driver, endpoint)
-
-
-def _session(version: str, timeout: float) -> tuple[str, str]:
-    # MySQL has no max_statement_time; its nearest relative covers SELECT alone, and counts milliseconds.
-    mariadb = "MariaDB" in version
-    limit = f", max_statement_time = {timeout * 0.8:.3f}" if mariadb else f", max_execution_time = {timeout * 800:.0f}"
-    if mariadb:
-        # A process that freezes, or a host that vanishes, within a transaction would keep its locks until wait_timeout
-        # (8 hours), and nobody could rescue what they cover. MySQL has nothing like it.
-        limit += f", idle_transaction_timeout = {max(1, round(timeout)):d}"
-    return _SESSION.format(lock_wait=max(1, round(timeout / 6)), limit=limit), _ISOLATION
-
-
-def _is_refused_login(error: StoreUnavailable) -> bool:
-    # 1045 is what every plugin says, 1698 what one says that takes no password.
-    cause = error.__cause__
-    return isinstance(cause, MySQLError) and bool(cause.args) and cause.args[0] in (1045, 1698)
-
-
-def _refused(error: Exception, endpoint: Endpoint) -> StoreUnavailable:
-    if isinstance(error, MySQLError | OSError):
-        return Lost(endpoint.store, "connect", translate(error, endpoint.store, "connect").detail)
-    # Something else listens there, and the driver stumbled over its greeting.
-    where = f"{endpoint.host}:{endpoint.port}"
-    return Lost(endpoint.store, "connect", f"{where} does not speak MariaDB's protocol ({type(error).__name__})")

@@ -18,7 +18,8 @@ from mailculator.stores import mariadb_layout, schema_files
 from mailculator.stores.base import SchemaState
 from mailculator.stores.mariadb import NAME as STORE
 from mailculator.stores.mariadb import endpoint, reread_password
-from mailculator.stores.mariadb_connection import Connection, Door
+from mailculator.stores.mariadb_connection import Connection
+from mailculator.stores.mariadb_door import Door
 from mailculator.stores.mariadb_errors import Aborted
 from mailculator.stores.mariadb_wire import Result
 from mailculator.stores.schema_files import SchemaFile

@@ -13,7 +13,8 @@ import pytest
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.errors import StoreError, StoreRejected
 from mailculator.stores.mariadb import endpoint
-from mailculator.stores.mariadb_connection import Endpoint, connect
+from mailculator.stores.mariadb_connection import Endpoint
+from mailculator.stores.mariadb_door import connect
 from mailculator.stores.mariadb_pool import Pool, Session
 from tests.support import mariadb
 

@@ -18,7 +18,8 @@ from mailculator.config import Settings
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.errors import ConfigError, StoreUnavailable
 from mailculator.stores.mariadb import endpoint
-from mailculator.stores.mariadb_connection import Connection, Endpoint, connect, tls_context
+from mailculator.stores.mariadb_connection import Connection, Endpoint, tls_context
+from mailculator.stores.mariadb_door import connect
 from mailculator.stores.mariadb_errors import Aborted, CommitLost, Lost
 from mailculator.stores.mariadb_pool import MAX_AGE, Pool, Session
 from tests.support import mariadb

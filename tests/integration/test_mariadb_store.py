@@ -24,7 +24,8 @@ from mailculator.model import NewEmail, Row, Status
 from mailculator.stores import mariadb_claims, mariadb_moves
 from mailculator.stores.base import Enqueued, Recorded, Renewal, Steered
 from mailculator.stores.mariadb import MariadbStore, endpoint, open_store
-from mailculator.stores.mariadb_connection import Connection, connect
+from mailculator.stores.mariadb_connection import Connection
+from mailculator.stores.mariadb_door import connect
 from mailculator.stores.mariadb_errors import Lost, RowRefused
 from mailculator.stores.mariadb_pool import Pool, Session
 from mailculator.stores.mariadb_rows import FEW

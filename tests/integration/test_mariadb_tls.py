@@ -11,7 +11,8 @@ import pytest
 from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.errors import StoreUnavailable
 from mailculator.stores.mariadb import endpoint
-from mailculator.stores.mariadb_connection import Endpoint, TlsMode, connect, tls_context
+from mailculator.stores.mariadb_connection import Endpoint, TlsMode, tls_context
+from mailculator.stores.mariadb_door import connect
 from tests.support import mariadb
 from tests.support.certificates import make_certificates
 
