@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from types import MappingProxyType
 
-from mailculator.cutover import evidence
+from mailculator.cutover import emptiness, evidence
 from mailculator.cutover import prerequisites as needs
 from mailculator.cutover.evidence import NEW, OLD, WINDOW, Look, Situation
 from mailculator.cutover.prerequisites import Prerequisite
@@ -192,14 +192,14 @@ def _to_disable(situation: Situation) -> tuple[Prerequisite, ...]:
         needs.ready(situation, NEW),
         needs.replicas(situation, OLD, NEW),
         needs.producer_switched(situation),
-        needs.recorded(situation),
-        needs.empty(situation),
-        needs.empty_now(situation),
-        needs.nothing_held(situation),
-        needs.no_foreign_write(situation),
-        needs.swept(situation),
-        needs.poisoned(situation),
-        needs.claims_go_on(situation),
+        emptiness.recorded(situation),
+        emptiness.empty(situation),
+        emptiness.empty_now(situation),
+        emptiness.nothing_held(situation),
+        emptiness.no_foreign_write(situation),
+        emptiness.swept(situation),
+        emptiness.poisoned(situation),
+        emptiness.claims_go_on(situation),
     )
 
 
@@ -208,10 +208,10 @@ def _to_forget(situation: Situation) -> tuple[Prerequisite, ...]:
         needs.ready(situation, OLD),
         needs.ready(situation, NEW),
         needs.replicas(situation, NEW),
-        needs.nobody_on_old(situation),
-        needs.empty_now(situation),
-        needs.swept(situation),
-        needs.poisoned(situation),
+        emptiness.nobody_on_old(situation),
+        emptiness.empty_now(situation),
+        emptiness.swept(situation),
+        emptiness.poisoned(situation),
     )
 
 
@@ -255,7 +255,7 @@ def _attention(situation: Situation) -> tuple[str, ...]:
         if look.configured and look.trouble:
             lines.append(f"{name}: {look.trouble}")
         if not look.enabled and look.active:
-            lines.append(f"{name} is switched off here and holds {needs.contents(look)}: nobody works on it")
+            lines.append(f"{name} is switched off here and holds {emptiness.contents(look)}: nobody works on it")
         if look.parked:
             lines.append(f"{name}: {emails(look.parked)} parked; `mailculator queue list --parked --store {look.name}`")
         survey = look.survey
