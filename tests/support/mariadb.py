@@ -61,11 +61,45 @@ def settings_for(server: PrivateMariadb, database: str, **changes: Any) -> Setti
     return Settings(**values)
 
 
+class Hands:
+    """Other programs' hands on one database: each statement on a connection that no other has at that moment.
+
+    Connections are kept for the next, since to open one costs more than most statements. They may be used from any
+    thread.
+    """
+
+    def __init__(self, server: PrivateMariadb, database: str) -> None:
+        self._server = server
+        self._database = database
+        self._idle: list[pymysql.Connection[Cursor]] = []
+
+    def execute(self, sql: str, parameters: Sequence[object] = ()) -> Sequence[tuple[Any, ...]]:
+        """As the function of that name. Errors: the driver's."""
+        connection = self._idle.pop() if self._idle else connect(self._server, self._database)
+        try:
+            rows = _answer(connection, sql, parameters)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return rows
+
+    def close(self) -> None:
+        """End what is kept."""
+        while self._idle:
+            self._idle.pop().close()
+
+
 def execute(
     server: PrivateMariadb, database: str, sql: str, parameters: Sequence[object] = ()
 ) -> Sequence[tuple[Any, ...]]:
     """A statement as a producer or an operator gives it: on a connection of its own, in the server's time zone."""
-    with connect(server, database) as connection, connection.cursor() as cursor:
+    with connect(server, database) as connection:
+        return _answer(connection, sql, parameters)
+
+
+def _answer(connection: pymysql.Connection[Cursor], sql: str, parameters: Sequence[object]) -> tuple[Any, ...]:
+    with connection.cursor() as cursor:
         cursor.execute(sql, tuple(parameters) or None)
         return tuple(cursor.fetchall())
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from typing import Any
 
 import pymysql
 
 from mailculator.config import Settings
-from mailculator.demo.mariadbd import PrivateMariadb
 from mailculator.stores.mariadb import MariadbStore, open_store
 from mailculator.stores.mariadb_schema import MariadbSchema
 from tests.support import mariadb
@@ -30,14 +29,15 @@ class MariadbHarness(SqlHands):
     def __init__(self) -> None:
         self._exit = AsyncExitStack()
         self._stores: list[MariadbStore] = []
-        self._server: PrivateMariadb | None = None
         self._settings: Settings | None = None
+        self._hands: mariadb.Hands | None = None
 
     async def fresh(self) -> MariadbStore:
         await self._close_stores()
         if self._settings is None:
-            self._server = await self._exit.enter_async_context(mariadb.shared_mariadb())
-            self._settings = await mariadb.new_database(self._server)
+            server = await self._exit.enter_async_context(mariadb.shared_mariadb())
+            self._settings = await mariadb.new_database(server)
+            self._hands = self._exit.enter_context(closing(mariadb.Hands(server, self._settings.mysql_database)))
         else:
             await self.empty(
                 "SELECT table_name FROM information_schema.tables"
@@ -53,22 +53,31 @@ class MariadbHarness(SqlHands):
         return MariadbSchema(self._settings)
 
     async def rewind(self, seconds: float) -> None:
-        # updated_at is given a value as well, or the column would set itself to now.
-        earlier = ", ".join(f"{column} = {column} - INTERVAL %s MICROSECOND" for column in (*_TIMES, "updated_at"))
-        by = round(seconds * 1_000_000)
-        await self._run(f"UPDATE emails SET {earlier}, ttl = ttl - %s", [by] * (len(_TIMES) + 1) + [round(seconds)])
-        await self._run("UPDATE email_status_history SET created_at = created_at - INTERVAL %s MICROSECOND", [by])
-        for table, columns in OWN_TIMES.items():
-            earlier = ", ".join(f"{column} = {column} - INTERVAL %s MICROSECOND" for column in columns)
-            await self._run(f"UPDATE {table} SET {earlier}", [by] * len(columns))
+        def earlier(*columns: str) -> str:
+            by = f"INTERVAL {round(seconds * 1_000_000)} MICROSECOND"
+            return ", ".join(f"{column} = {column} - {by}" for column in columns)
+
+        await self.execute_all(
+            [
+                # updated_at is given a value as well, or the column would set itself to now.
+                f"UPDATE emails SET {earlier(*_TIMES, 'updated_at')}, ttl = ttl - {round(seconds)}",
+                f"UPDATE email_status_history SET {earlier('created_at')}",
+                *(f"UPDATE {table} SET {earlier(*columns)}" for table, columns in OWN_TIMES.items()),
+            ]
+        )
 
     async def execute(self, sql: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
-        return await self._run(sql.replace("%", "%%").replace("?", "%s") if parameters else sql, parameters)
+        assert self._hands is not None
+        in_its_dialect = sql.replace("%", "%%").replace("?", "%s") if parameters else sql
+        return await asyncio.to_thread(self._hands.execute, in_its_dialect, parameters)
 
-    async def _run(self, sql: str, parameters: Sequence[object]) -> Sequence[tuple[Any, ...]]:
-        assert self._server is not None
-        assert self._settings is not None
-        return await asyncio.to_thread(mariadb.execute, self._server, self._settings.mysql_database, sql, parameters)
+    async def execute_all(self, statements: Sequence[str]) -> None:
+        await asyncio.to_thread(self._run_all, statements)
+
+    def _run_all(self, statements: Sequence[str]) -> None:
+        assert self._hands is not None
+        for statement in statements:
+            self._hands.execute(statement)
 
     async def close(self) -> None:
         await self._close_stores()

@@ -48,12 +48,16 @@ class SqlHands:
         """Portable SQL on a connection of its own, committed; `?` marks a parameter. Returns the rows of a query."""
         raise NotImplementedError
 
+    async def execute_all(self, statements: Sequence[str]) -> None:
+        """Statements without parameters, one after the other and each committed, with one wait for all."""
+        raise NotImplementedError
+
     async def empty(self, tables: str) -> None:
         """Delete every row but those that describe the schema. `tables` is the query for the tables' names."""
         names = {name for (name,) in await self.execute(tables)} - {"mailculator_schema", "mailculator_meta"}
         # An email may go only after what refers to it.
-        for name in sorted(names, key=lambda name: name == "emails"):
-            await self.execute(f"DELETE FROM {name}")
+        in_order = sorted(names, key=lambda name: name == "emails")
+        await self.execute_all([f"DELETE FROM {name}" for name in in_order])
 
     def amount(self, count: int) -> int:
         return count

@@ -44,18 +44,22 @@ class SqliteHarness(SqlHands):
         return SqliteSchema(self.path)
 
     async def rewind(self, seconds: float) -> None:
-        earlier = ", ".join(f"{column} = {column} - :milliseconds" for column in _TIMES)
-        by = {"milliseconds": round(seconds * 1000), "seconds": round(seconds)}
-        await asyncio.to_thread(self._run, f"UPDATE emails SET {earlier}, ttl = ttl - :seconds", by)
-        await asyncio.to_thread(
-            self._run, "UPDATE email_status_history SET created_at = created_at - :milliseconds", by
+        def earlier(*columns: str) -> str:
+            return ", ".join(f"{column} = {column} - {round(seconds * 1000)}" for column in columns)
+
+        await self.execute_all(
+            [
+                f"UPDATE emails SET {earlier(*_TIMES)}, ttl = ttl - {round(seconds)}",
+                f"UPDATE email_status_history SET {earlier('created_at')}",
+                *(f"UPDATE {table} SET {earlier(*columns)}" for table, columns in OWN_TIMES.items()),
+            ]
         )
-        for table, columns in OWN_TIMES.items():
-            earlier = ", ".join(f"{column} = {column} - :milliseconds" for column in columns)
-            await asyncio.to_thread(self._run, f"UPDATE {table} SET {earlier}", by)
 
     async def execute(self, sql: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
         return await asyncio.to_thread(self._run, sql, parameters)
+
+    async def execute_all(self, statements: Sequence[str]) -> None:
+        await asyncio.to_thread(self._run_all, statements)
 
     def _run(self, sql: str, parameters: Any) -> list[tuple[Any, ...]]:
         if self._producer is None:
@@ -63,6 +67,10 @@ class SqliteHarness(SqlHands):
             self._producer.execute("PRAGMA synchronous = OFF")
         with self._producer:
             return self._producer.execute(sql, parameters).fetchall()
+
+    def _run_all(self, statements: Sequence[str]) -> None:
+        for statement in statements:
+            self._run(statement, ())
 
     async def close(self) -> None:
         await self._close_stores()
