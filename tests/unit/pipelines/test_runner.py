@@ -18,7 +18,7 @@ from mailculator.lifecycle import Outcome
 from mailculator.model import Email, Status
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.leases import Keeper
-from mailculator.pipelines.runner import Pace, Runner
+from mailculator.pipelines.runner import OFTENER, Pace, Runner
 from mailculator.pipelines.solitude import Solitude
 from mailculator.stores.base import Capabilities, Store
 from mailculator.timing import Timing
@@ -64,10 +64,13 @@ class Bench:
         with_breaker: bool = False,
         probes: bool = True,
         renews_together: bool = True,
+        looks_are_paid: bool = False,
     ) -> None:
         self.clock = FakeClock()
         self.store = MemoryStore(self.clock)
-        self.store.capabilities = Capabilities(many_processes=True, renews_together=renews_together)
+        self.store.capabilities = Capabilities(
+            many_processes=True, renews_together=renews_together, looks_are_paid=looks_are_paid
+        )
         self.seen = Recording()
         self.woken: list[Status] = []
         self.deaths: list[Exception] = []
@@ -102,6 +105,12 @@ class Bench:
             wake=self.woken.append,
             on_death=self.deaths.append,
         )
+
+    async def looks_within(self, seconds: float) -> int:
+        """How often it looks for mail in these seconds."""
+        before = len(self.seen.of(Claimed))
+        await self.clock.advance(seconds)
+        return len(self.seen.of(Claimed)) - before
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[asyncio.Task[None]]:
@@ -235,6 +244,42 @@ async def test_an_idle_queue_is_polled_at_the_interval_and_a_wake_comes_before_i
         await bench.clock.until_waited_for(1.0)
         await bench.clock.advance(1.0)
         await bench.seen.expect(Claimed, polls + 1)
+
+
+async def test_while_mail_comes_that_nobody_announces_looks_are_oftener() -> None:
+    bench = Bench()
+    async with bench.running():
+        await bench.clock.settle()
+        for name, wait in (("first", 1.0), ("second", 1.0 / OFTENER), ("third", 1.0 / OFTENER)):
+            bench.store.add(name)
+            assert await bench.looks_within(wait / 2) == 0
+            assert await bench.looks_within(wait / 2) == 1
+        assert bench.store.statuses() == [Status.READY] * 3
+
+        assert await bench.looks_within(1.0 / OFTENER) == 1
+        assert await bench.looks_within(0.9) == 0, "nothing had come"
+        assert await bench.looks_within(0.1) == 1
+
+
+async def test_mail_that_was_announced_makes_no_more_looks() -> None:
+    bench = Bench()
+    async with bench.running():
+        await bench.clock.settle()
+        bench.store.add("announced")
+        bench.runner.wake()
+        await bench.seen.expect(Moved, 1)
+        assert await bench.looks_within(0.9) == 0
+        assert await bench.looks_within(0.1) == 1
+
+
+async def test_where_looks_are_paid_for_they_keep_to_the_interval() -> None:
+    bench = Bench(looks_are_paid=True)
+    async with bench.running():
+        await bench.clock.settle()
+        bench.store.add("unannounced")
+        assert await bench.looks_within(1.0) == 1
+        assert await bench.looks_within(0.9) == 0
+        assert await bench.looks_within(0.1) == 1
 
 
 async def test_a_finished_mail_does_not_poll_an_empty_queue_again() -> None:
