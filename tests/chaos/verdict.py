@@ -83,6 +83,8 @@ class Account:
         ended: incarnations of processes that were killed or told to stop amid their work.
         cut: messages whose end a sender that lives gave away, and no reply came back to it: what was between the two
             kept it, and says so.
+        torn: messages amid which the connection was cut by what was between the two: the end of one may have left all
+            the same, before its sender heard of the cut, and reached nobody.
     """
 
     promised: Mapping[str, Kind]
@@ -95,6 +97,7 @@ class Account:
     ended: frozenset[str] = frozenset()
     pauses: Sequence[Pause] = ()
     cut: Sequence[Dot] = ()
+    torn: Sequence[Dot] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +159,27 @@ def is_window(claim: Claim, account: Account) -> bool:
     return any(_stood_still(claim, pause) for pause in account.pauses)
 
 
+def is_unknown(claim: Claim, account: Account) -> bool:
+    """Whether its holder could not know whether the relay had the mail, though it may be plain to those who watched."""
+    return is_window(claim, account) or (claim.dot is not None and claim.replied is None and _was_torn(claim, account))
+
+
 def _was_cut(claim: Claim, account: Account) -> bool:
     """Whether its reply was kept from it. What was kept from a later claim of that mail excuses this one not."""
     marks = [one.dot for one in account.evidence.claims if one.email_id == claim.email_id and one.dot is not None]
     return any(
         cut.email_id == claim.email_id and claim.dot == max((mark for mark in marks if mark <= cut.at), default=None)
         for cut in account.cut
+    )
+
+
+def _was_torn(claim: Claim, account: Account) -> bool:
+    """Whether the connection was cut amid its message. That of another claim of that mail excuses it not."""
+    begun = [one.begun for one in account.evidence.claims if one.email_id == claim.email_id and one.begun is not None]
+    return any(
+        torn.email_id == claim.email_id
+        and claim.begun == max((start for start in begun if start <= torn.at), default=0)
+        for torn in account.torn
     )
 
 
@@ -218,7 +236,7 @@ def _falsely_final(account: Account, books: Books) -> Iterator[str]:
         kind = account.promised.get(email.id)
         if kind is None or email.status not in TERMINAL:
             continue
-        windows = sum(is_window(claim, account) for claim in claims.get(email.id, ()))
+        windows = sum(is_unknown(claim, account) for claim in claims.get(email.id, ()))
         if _is_unknown(email) and kind is Kind.VALID:
             if windows < SENT_TWICE_UNKNOWN:
                 yield f"{email.id} ended as unknown after {windows} windows"

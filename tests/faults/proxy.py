@@ -31,6 +31,9 @@ class Listener(Protocol):
     def delivered(self, link: int, data: bytes) -> None:
         """Bytes that reached the service, which had not hung up by then."""
 
+    def ended(self, link: int) -> None:
+        """Nothing more is heard of this connection. What the service may still say in it reaches nobody."""
+
 
 class _Link:
     """A connection of the service's, and the one to the dependency once there is one.
@@ -188,6 +191,8 @@ class FaultProxy:
         finally:
             hearing.cancel()
             await asyncio.gather(hearing, return_exceptions=True)
+            if self._listener is not None:
+                self._listener.ended(link.number)
             del self._tasks[task]
 
     async def _carry(self, link: _Link) -> None:

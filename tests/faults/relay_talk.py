@@ -26,10 +26,12 @@ class _Talk:
 class RelayTalk:
     """A proxy's listener.
 
-    `unanswered` has the messages whose end was given away, the dot's reply to which has not reached the service.
+    `unanswered` has the messages whose end was given away, the dot's reply to which has not reached the service; `torn`
+    those amid which their connection ended.
     """
 
     unanswered: list[Dot] = field(default_factory=list)
+    torn: list[Dot] = field(default_factory=list)
     _talks: dict[int, _Talk] = field(default_factory=dict)
 
     def handed_over(self, link: int, data: bytes) -> None:
@@ -49,6 +51,12 @@ class RelayTalk:
             self.unanswered.remove(talk.waiting)
             talk.waiting = None
 
+    def ended(self, link: int) -> None:
+        """As proxy.Listener has it."""
+        talk = self._talks.get(link)
+        if talk is not None and talk.in_data and (found := _ID.search(talk.heard)):
+            self.torn.append(_dot(found, talk))
+
     def _step(self, talk: _Talk) -> bool:
         """Take one command or one message of what was heard; False when there is no whole one."""
         # After DATA comes the message, or the next command where the relay would have none.
@@ -56,8 +64,7 @@ class RelayTalk:
             content, end, rest = talk.heard.partition(b"\r\n.\r\n")
             if not end:
                 return False
-            found = _ID.search(content)
-            talk.waiting = Dot(found[1].decode() if found else "", talk.client, int(time.time() * 1000))
+            talk.waiting = _dot(_ID.search(content), talk)
             self.unanswered.append(talk.waiting)
             talk.heard, talk.reply, talk.in_data = rest, b"", False
             return True
@@ -69,3 +76,7 @@ class RelayTalk:
         if line.startswith(b"EHLO "):
             talk.client = line[5:].decode()
         return True
+
+
+def _dot(message_id: re.Match[bytes] | None, talk: _Talk) -> Dot:
+    return Dot(message_id[1].decode() if message_id else "", talk.client, int(time.time() * 1000))

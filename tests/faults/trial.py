@@ -237,6 +237,7 @@ class Trial:
             ),
             dots=self.moods.dots,
             cut=self.talk.unanswered,
+            torn=self.talk.torn,
         )
 
 

@@ -150,6 +150,41 @@ def test_what_does_not_hold_is_found(what: str) -> None:
     assert {name: len(lines) for name, lines in verdict.faults.items()} == wanted
 
 
+def unknown(*claims: Claim, torn_at: int) -> Account:
+    """A valid mail that ended as unknown, and the connection of a holder that lives was cut amid its message."""
+    return replace(
+        with_email(standing("good", FAILED, FAILED="outcome unknown: connection lost")),
+        accepted=[],
+        answers=[*CLEAN.answers[2:], answer("good", "failed")],
+        evidence=Evidence([Claim(KILLED, "good", 4, 1000, 2000), *claims]),
+        torn=(Dot("good", "alive.test", torn_at),),
+    )
+
+
+def test_a_dot_that_left_into_a_connection_that_was_cut_is_a_window_for_its_holder() -> None:
+    assert not judge(unknown(Claim(ALIVE, "good", 6, 3000, 3010), torn_at=3005)).faults
+
+
+@pytest.mark.parametrize(
+    ("claims", "torn_at"),
+    [
+        pytest.param([Claim(ALIVE, "good", 6, 3000, 3010)], 2999, id="it was cut before that claim"),
+        pytest.param([Claim(ALIVE, "good", 6, 3000)], 3005, id="no dot left"),
+        pytest.param([Claim(ALIVE, "good", 6, 3000, 3010, 3020)], 3005, id="it was answered"),
+        pytest.param(
+            [Claim(ALIVE, "good", 6, 3000, 3010), Claim(ALIVE, "good", 8, 4000)], 4005, id="it was the next claim's"
+        ),
+    ],
+)
+def test_no_other_cut_is_a_window(claims: list[Claim], torn_at: int) -> None:
+    assert set(judge(unknown(*claims, torn_at=torn_at)).faults) == {"falsely_final"}
+
+
+def test_what_never_reached_the_relay_excuses_no_copy() -> None:
+    doubled = replace(with_claims(Claim(ALIVE, "good", 4, 1000, 2000)), pauses=())
+    assert set(judge(replace(doubled, torn=(Dot("good", "alive.test", 1500),))).faults) == {"doubled_outside"}
+
+
 COPIES: dict[str, tuple[Callable[[], Account], dict[str, int]]] = {
     "no mark at all": (with_claims, {"doubled_outside": 1}),
     "killed before the dot": (lambda: with_claims(Claim(KILLED, "good", 4, 1000)), {"doubled_outside": 1}),

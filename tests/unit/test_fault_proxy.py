@@ -80,12 +80,16 @@ class Overheard:
 
     up: list[bytes] = field(default_factory=list)
     down: list[bytes] = field(default_factory=list)
+    over: list[int] = field(default_factory=list)
 
     def handed_over(self, link: int, data: bytes) -> None:
         self.up.append(data)
 
     def delivered(self, link: int, data: bytes) -> None:
         self.down.append(data)
+
+    def ended(self, link: int) -> None:
+        self.over.append(link)
 
 
 @dataclass
@@ -219,6 +223,8 @@ async def test_ended_amid_the_talk(scene: Scene, toxic: Toxic, phase: Phase) -> 
         assert await client[0].read() == b""
     await scene.dependency.has(b"one\n" if phase is Phase.REQUEST else b"one\ntwo\n", ended=1)
     assert scene.heard.down == [b"oneone\n"]
+    await scene.over()
+    assert scene.heard.over == [1]
     await _end(client)
 
 
@@ -393,6 +399,18 @@ def test_a_message_is_unanswered_until_the_whole_reply_has_come() -> None:
     assert talk.unanswered
     talk.delivered(1, b"ed\r\n")
     assert not talk.unanswered
+
+
+def test_a_message_that_was_begun_is_torn_when_its_connection_ends() -> None:
+    whole = _talked(MESSAGE, b"\r\n.\r\n")
+    whole.ended(1)
+    assert not whole.torn
+    begun = _talked(MESSAGE)
+    begun.ended(2)
+    assert not begun.torn
+    begun.ended(1)
+    assert [(dot.email_id, dot.client) for dot in begun.torn] == [("one", "web.test")]
+    assert not begun.unanswered
 
 
 def test_a_command_after_data_is_no_message() -> None:
