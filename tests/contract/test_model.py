@@ -102,3 +102,10 @@ async def test_a_requeue_leaves_no_lease_standing_that_another_program_passed_ov
     assert await store.requeue([email.id], who="anna", why="mended", ttl_extension=60.0) == [Steered.DONE]
 
     assert (await row(store, email.id)).lease_until is None
+
+
+@pytest.mark.parametrize("status", [None, Status.ACCEPTED, Status.READY, Status.SENT])
+async def test_a_page_of_no_emails_has_none(store: Store, status: Status | None) -> None:
+    await enqueue(store, 2)
+
+    assert await store.page(status, limit=0) == []

@@ -249,6 +249,8 @@ async def page(session: Session, sought: Sought, limit: int, *, inbox: bool) -> 
     Arguments:
         inbox: some may lie in the inbox alone: `may_be_new`, and the inbox is what the service takes them from.
     """
+    if limit <= 0:
+        return []
     if _is_active(sought):
         return await _active_page(session, sought, limit, inbox=inbox)
     rows: list[Row] = []
