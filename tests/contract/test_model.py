@@ -37,6 +37,7 @@ async def loop() -> asyncio.AbstractEventLoop:
 
 
 def bench_of(harness: Harness, loop: asyncio.AbstractEventLoop) -> Bench:
+    loop.run_until_complete(harness.fresh())  # which has looked at the schema, once for all examples
     if harness.name == "dynamodb":
         return Bench(harness, loop, kept=HISTORY_KEPT, prompt=False, count_every=10)
     return Bench(harness, loop)

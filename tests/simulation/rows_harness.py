@@ -24,7 +24,7 @@ class SimulatedHarness:
     def __init__(self) -> None:
         self._queue = self._empty()
 
-    async def fresh(self) -> SimulatedStore:
+    async def fresh(self, *, service: bool = True) -> SimulatedStore:
         self._queue = self._empty()
         return await self.another()
 

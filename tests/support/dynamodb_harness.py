@@ -84,14 +84,14 @@ class DynamodbHarness:
         """The table under test, as a store is told of it."""
         return Endpoint(self.records.table, REGION, self._address, access_key_id=KEY, secret_access_key=KEY)
 
-    async def fresh(self) -> DynamodbStore:
+    async def fresh(self, *, service: bool = True) -> DynamodbStore:
         await self._close_stores()
         if self._records is None:
             await self._begin()
         else:
             await self.records.remove([(item["Id"], item["Status"]) for item in await self.records.all()])
             await self.records.replace(self._blank)
-        return await self._open(service=True)
+        return await self._open(service=service)
 
     async def _begin(self) -> None:
         """One table for all tests: making one and adding an index to it takes longer than most of them."""

@@ -33,8 +33,13 @@ class Harness(Protocol):
     producers_reason: str
     tells_birth: bool
 
-    async def fresh(self) -> Store:
-        """An empty queue, opened as the service does it. Closes every Store handed out before."""
+    async def fresh(self, *, service: bool = True) -> Store:
+        """An empty queue. Closes every Store handed out before.
+
+        Arguments:
+            service: opened as the service does it, which looks at the schema first: in SQL that takes longer than all
+                else. The first time it has to be.
+        """
 
     async def another(self) -> Store:
         """A second Store on the same queue, with connections of its own."""

@@ -32,7 +32,7 @@ class MariadbHarness(SqlHands):
         self._settings: Settings | None = None
         self._hands: mariadb.Hands | None = None
 
-    async def fresh(self) -> MariadbStore:
+    async def fresh(self, *, service: bool = True) -> MariadbStore:
         await self._close_stores()
         if self._settings is None:
             server = await self._exit.enter_async_context(mariadb.shared_mariadb())
@@ -43,7 +43,7 @@ class MariadbHarness(SqlHands):
                 "SELECT table_name FROM information_schema.tables"
                 " WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE'"
             )
-        return await self._open(service=True)
+        return await self._open(service=service)
 
     async def another(self) -> MariadbStore:
         return await self._open(service=False)

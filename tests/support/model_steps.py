@@ -129,7 +129,7 @@ class QueueSteps(RuleBasedStateMachine):
         self.bench = bench
         self.harness = bench.harness
         self.model = QueueModel(kept=bench.kept, prompt=bench.prompt)
-        self.stores: list[Store] = [self.run(self.harness.fresh()), self.run(self.harness.another())]
+        self.stores: list[Store] = [self.run(self.harness.fresh(service=False)), self.run(self.harness.another())]
         self.claims: list[Held] = []
         self.found: list[tuple[Overdue, int]] = []
         self.recorded: list[Asked] = []
