@@ -106,6 +106,7 @@ class Proof:
         figures: what came of it, in the order and by the names in which people read them.
         commit: of the tree that was run; empty if unknown.
         size: full or small.
+        part, parts: which one of how many, where a run was cut into such as run side by side.
     """
 
     what: str
@@ -117,6 +118,8 @@ class Proof:
     figures: dict[str, int | float | str]
     commit: str = field(default_factory=tree)
     size: str = field(default_factory=asked_size)
+    part: int = 1
+    parts: int = 1
 
     @classmethod
     def of(
@@ -128,16 +131,28 @@ class Proof:
         figures: Mapping[str, int | float | str],
         *,
         whole: bool = True,
+        part: Part = Part(),  # noqa: B008  # a value, which nobody can change
     ) -> Self:
         """One that ends now; not whole where it did only some of what was asked for."""
         date = datetime.now(UTC).isoformat(timespec="seconds")
         when, size = machine(when="at its end"), asked_size(whole=whole)
-        return cls(what, on, date, tuple(seeds), when, round(seconds, 1), dict(figures), size=size)
+        return cls(
+            what,
+            on,
+            date,
+            tuple(seeds),
+            when,
+            round(seconds, 1),
+            dict(figures),
+            size=size,
+            part=part.number,
+            parts=part.of,
+        )
 
     @property
     def name(self) -> str:
         """Of the row that it fills, fit for a file."""
-        return _fit(f"{self.what}-{self.on}")
+        return _fit(Part(self.part, self.parts).label(f"{self.what}-{self.on}"))
 
     def keep(self) -> None:
         """Write it where the environment says, if it says so."""

@@ -10,9 +10,10 @@ import json
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from tests.chaos.record import FULL, SMALL, Proof, Record
 
@@ -41,6 +42,8 @@ _COLUMNS = (
 )
 _HEAD = (f"| {' | '.join(_COLUMNS)} |", "|---|---|" + "---:|" * (len(_COLUMNS) - 2))
 
+
+Run = TypeVar("Run", Record, Proof)
 
 _OTHERS = ("| run | on | what came of it |", "|---|---|---|")
 
@@ -80,25 +83,29 @@ def _weight(one: Record | Proof) -> tuple[bool, datetime]:
 
 def newest(records: Iterable[Record]) -> list[Record]:
     """The run of each kind on each store that counts, part by part, in the order of the page."""
-    found: defaultdict[tuple[str, str], dict[int, Record]] = defaultdict(dict)
-    for record in sorted(records, key=_weight):
-        parts = found[record.what, record.store]
-        if any(other.parts != record.parts for other in parts.values()):
-            parts.clear()  # of a run that was cut otherwise, and counts for less
-        parts[record.part] = record
-    runs = [record for parts in found.values() for record in parts.values()]
+    runs = _that_count(records, lambda one: (one.what, one.store))
     return sorted(runs, key=lambda one: (_ORDER.index(one.what), list(_STORES).index(one.store), one.part))
 
 
 def newest_proofs(proofs: Iterable[Proof]) -> list[Proof]:
-    """The run of each other kind on each part that counts, by name."""
-    found = {(proof.what, proof.on): proof for proof in sorted(proofs, key=_weight)}
-    return [found[key] for key in sorted(found)]
+    """The run of each other kind on whatever it was made of that counts, by name, part by part."""
+    runs = _that_count(proofs, lambda one: (one.what, one.on))
+    return sorted(runs, key=lambda one: (one.what, one.on, one.part))
+
+
+def _that_count(runs: Iterable[Run], row: Callable[[Run], tuple[str, str]]) -> list[Run]:
+    found: defaultdict[tuple[str, str], dict[int, Run]] = defaultdict(dict)
+    for run in sorted(runs, key=_weight):
+        parts = found[row(run)]
+        if any(other.parts != run.parts for other in parts.values()):
+            parts.clear()  # of a run that was cut otherwise, and counts for less
+        parts[run.part] = run
+    return [run for parts in found.values() for run in parts.values()]
 
 
 def other_table(proofs: Sequence[Proof]) -> str:
     """What stands below it, of all the other runs."""
-    rows = [f"| {one.what} | {one.on} | {_figures(one)} |" for one in proofs]
+    rows = [f"| {one.what} | {_with_part(one.on, one)} | {_figures(one)} |" for one in proofs]
     return "\n".join([*_OTHERS, *rows, "", "Each of them:", "", *map(_proof_origin, proofs)])
 
 
@@ -145,8 +152,12 @@ def _origin(one: Record) -> str:
 
 
 def _store(one: Record) -> str:
+    return _with_part(_STORES[one.store], one)
+
+
+def _with_part(whole: str, one: Record | Proof) -> str:
     """With the part, where it is one of several: percentiles cannot be summed, and each has a seed of its own."""
-    return _STORES[one.store] + (f", part {one.part} of {one.parts}" if one.parts > 1 else "")
+    return whole + (f", part {one.part} of {one.parts}" if one.parts > 1 else "")
 
 
 def _figures(one: Proof) -> str:
@@ -156,7 +167,7 @@ def _figures(one: Proof) -> str:
 
 
 def _proof_origin(one: Proof) -> str:
-    return f"- {one.what}, {one.on}: {_run(one)}. {one.machine}"
+    return f"- {one.what}, {_with_part(one.on, one)}: {_run(one)}. {one.machine}"
 
 
 def _run(one: Record | Proof) -> str:

@@ -15,8 +15,10 @@ from mailculator.lifecycle import INTAKE, Park
 from mailculator.model import Status
 from mailculator.stores.base import Recorded, Steered, Store
 from mailculator.stores.dynamodb.layout import HISTORY_KEPT
+from tests.chaos.parts import Part, parts
 from tests.chaos.record import Proof
 from tests.contract.steps import bring_claimed, claim_one, enqueue, finish, overdue, row, settle
+from tests.support.dynamodb_local import CONTRACT_ENDPOINT, ENDPOINT
 from tests.support.harness import Harness
 from tests.support.model_machine import QueueMachine
 from tests.support.model_steps import Bench
@@ -26,7 +28,7 @@ EXAMPLES = int(os.environ.get("MAILCULATOR_TEST_MODEL_EXAMPLES", "98"))
 STEPS = int(os.environ.get("MAILCULATOR_TEST_MODEL_STEPS", "30"))
 SEED = os.environ.get("MAILCULATOR_TEST_MODEL_SEED")
 """Of the choices; if none is asked for each run has its own, and in CI all have the same, as hypothesis has it."""
-FEWER_ON_DYNAMODB = 24
+ON_DYNAMODB = int(os.environ.get("MAILCULATOR_TEST_MODEL_ON_DYNAMODB", max(1, EXAMPLES // 24)))
 """4 examples take moto about a minute: it answers one request after the other."""
 
 
@@ -34,6 +36,18 @@ FEWER_ON_DYNAMODB = 24
 async def loop() -> asyncio.AbstractEventLoop:
     """The session's loop, on which stores live. While a test is no coroutine it rests, and the test may run it."""
     return asyncio.get_running_loop()
+
+
+def examples_on(harness: Harness) -> int:
+    """All parts' together."""
+    return ON_DYNAMODB if harness.name == "dynamodb" else EXAMPLES
+
+
+def where(harness: Harness) -> str:
+    """Which kind of server a record is about."""
+    if harness.name != "dynamodb":
+        return harness.name
+    return "dynamodb-local" if os.environ.get(CONTRACT_ENDPOINT) or os.environ.get(ENDPOINT) else "dynamodb-moto"
 
 
 def bench_of(harness: Harness, loop: asyncio.AbstractEventLoop) -> Bench:
@@ -45,21 +59,24 @@ def bench_of(harness: Harness, loop: asyncio.AbstractEventLoop) -> Bench:
 
 # Minutes are for shrinking, where there is something to shrink.
 @pytest.mark.timeout(900 + 20 * EXAMPLES)
-def test_whatever_happens_a_store_does_what_the_model_says(harness: Harness, loop: asyncio.AbstractEventLoop) -> None:
+@pytest.mark.parametrize("part", [pytest.param(part, id=part.label("whole")) for part in parts()])
+def test_whatever_happens_a_store_does_what_the_model_says(
+    harness: Harness, loop: asyncio.AbstractEventLoop, part: Part
+) -> None:
     bench = bench_of(harness, loop)
-    examples = EXAMPLES // FEWER_ON_DYNAMODB if harness.name == "dynamodb" else EXAMPLES
+    examples = part.share(examples_on(harness))
 
     class MachineOnThisBench(QueueMachine):
         def __init__(self) -> None:
             super().__init__(bench)
 
-    chosen = int(SEED) if SEED else 0 if settings().derandomize else random.getrandbits(32)
+    chosen = (int(SEED) if SEED else 0 if settings().derandomize else random.getrandbits(32)) + part.number - 1
     begun = time.monotonic()
     try:
         run_state_machine_as_test(
             seed(chosen)(MachineOnThisBench),
             settings=settings(
-                max_examples=max(1, examples),
+                max_examples=examples,
                 stateful_step_count=STEPS,
                 deadline=None,
                 database=None,
@@ -67,10 +84,13 @@ def test_whatever_happens_a_store_does_what_the_model_says(harness: Harness, loo
             ),
         )
     except BaseException as failure:
-        failure.add_note(f"again: MAILCULATOR_TEST_MODEL_SEED={chosen}, with as many examples and steps")
+        failure.add_note(
+            f"again: MAILCULATOR_TEST_MODEL_SEED={chosen} MAILCULATOR_TEST_MODEL_EXAMPLES={examples}"
+            f" MAILCULATOR_TEST_MODEL_ON_DYNAMODB={examples} MAILCULATOR_TEST_MODEL_STEPS={STEPS}, in one part"
+        )
         raise
-    figures = {"examples": max(1, examples), "steps of each, at the most": STEPS, "disagreements": 0}
-    Proof.of("model", harness.name, [chosen], time.monotonic() - begun, figures).keep()
+    figures = {"examples": examples, "steps of each, at the most": STEPS, "disagreements": 0}
+    Proof.of("model", where(harness), [chosen], time.monotonic() - begun, figures, part=part).keep()
 
 
 # What it has found

@@ -89,6 +89,20 @@ def test_parts_of_a_run_that_was_cut_otherwise_do_not_stand_beside_the_one_that_
     assert report.newest([*after, *older, before]) == after
 
 
+def test_parts_of_other_runs_are_kept_and_shown_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(RECORDS, str(tmp_path))
+    monkeypatch.setenv(PARTS, "2")
+    cut = [Proof.of("model", "mysql", (one.number,), 60.0, {"examples": 10}, part=one) for one in parts()]
+    for one in cut:
+        one.keep()
+    assert sorted(report.load(tmp_path)[1], key=lambda one: one.part) == cut
+    whole = Proof("model", "mysql", "2026-11-20T10:00:00+00:00", (7,), "", 1.0, {})
+    assert report.newest_proofs([*reversed(cut), whole]) == cut
+    text = report.other_table(cut)
+    assert "| model | mysql, part 2 of 2 | examples 10 |" in text
+    assert "- model, mysql, part 2 of 2: small run of" in text
+
+
 @pytest.mark.parametrize(("amount", "shares"), [(300, [100, 100, 100]), (10, [4, 3, 3]), (2, [1, 1, 1])])
 def test_the_shares_of_the_parts_are_the_whole(amount: int, shares: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PARTS, "3")
