@@ -2,8 +2,8 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help run test screenshots test-long test-dynamodb-local chaos chaos-kills chaos-freezes chaos-drains chaos-syscalls \
-	chaos-faults chaos-server chaos-disk chaos-clocks chaos-model chaos-simulation chaos-fuzz chaos-soak \
-	chaos-report check fmt lock audit sbom docs figures bench profile cost check-install clean
+	chaos-faults chaos-server chaos-disk chaos-clocks chaos-model chaos-model-dynamodb chaos-simulation chaos-fuzz \
+	chaos-soak chaos-report check fmt lock audit sbom docs figures bench profile cost check-install clean
 
 PYTHON ?=
 ARGS ?=
@@ -81,10 +81,23 @@ chaos-disk: ## the journal's disk full or failing, at each operation of a mail's
 chaos-clocks: ## clocks off by up to a day, jumps, time zones, nights that change the time
 	$(CHAOS) MAILCULATOR_TEST_CHAOS_CLOCKS=40 $(BIN)/pytest -m "" tests/chaos/test_chaos_clocks.py $(ARGS)
 
-chaos-model: SIZE = $(if $(filter 0,$(shell test $(or $(EXAMPLES),2000) -ge 2000; echo $$?)),full,small)
-chaos-model: ## the model of the queue against every store: make chaos-model EXAMPLES=20000 takes hours
-	$(CHAOS) MAILCULATOR_TEST_MODEL_EXAMPLES=$(or $(EXAMPLES),2000) MAILCULATOR_TEST_MODEL_STEPS=60 \
-		$(SIDE_BY_SIDE) tests/contract/test_model.py -k whatever $(ARGS)
+# In parts, of which whoever has done with one takes the next that nobody has begun.
+MODEL = MAILCULATOR_TEST_MODEL_STEPS=60 MAILCULATOR_TEST_CHAOS_PARTS=$(PARTS)
+AGREES = tests/contract/test_model.py::test_whatever_happens_a_store_does_what_the_model_says
+IN_PARTS = $(BIN)/pytest -n 3 --dist worksteal $(AGREES)
+size_from = $(if $(filter 0,$(shell test $(EXAMPLES) -ge $(1); echo $$?)),full,small)
+chaos-model: EXAMPLES = 20000
+chaos-model: PARTS = 4
+chaos-model: SIZE = $(call size_from,20000)
+chaos-model: ## the model of the queue against MariaDB and SQLite: make chaos-model EXAMPLES=2000 ARGS="-k mysql"
+	$(CHAOS) $(MODEL) MAILCULATOR_TEST_MODEL_EXAMPLES=$(EXAMPLES) $(IN_PARTS) -m "not dynamodb" $(ARGS)
+
+chaos-model-dynamodb: EXAMPLES = 500
+chaos-model-dynamodb: PARTS = 3
+chaos-model-dynamodb: SIZE = $(call size_from,2000)
+chaos-model-dynamodb: ## the same against DynamoDB Local (needs Java and Maven)
+	$(CHAOS) $(MODEL) MAILCULATOR_TEST_MODEL_ON_DYNAMODB=$(EXAMPLES) $(BIN)/python -m tests.support.dynamodb_local \
+		--for-contract $(IN_PARTS) -m dynamodb $(ARGS)
 
 chaos-simulation: ## replicas on a virtual clock, by seeds
 	$(CHAOS) MAILCULATOR_TEST_SIMULATION_SEEDS=10000 MAILCULATOR_TEST_SIMULATION_MAILS=100 \
@@ -97,7 +110,7 @@ chaos-soak: ## an hour, with a fault each minute
 	$(CHAOS) MAILCULATOR_TEST_CHAOS_SOAK=3600 $(BIN)/pytest tests/chaos/test_chaos_soak.py -k chaos_soak $(ARGS)
 
 chaos: chaos-kills chaos-freezes chaos-drains chaos-syscalls chaos-faults chaos-server chaos-disk chaos-clocks \
-	chaos-model chaos-simulation chaos-fuzz chaos-soak ## all of them, one after the other: eight hours
+	chaos-model chaos-model-dynamodb chaos-simulation chaos-fuzz chaos-soak ## all of them, one after the other: eight hours
 
 chaos-report: ## the runs that count, into docs/proof and docs/reliability.md
 	@$(BOOTSTRAP) dev
