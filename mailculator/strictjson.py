@@ -18,6 +18,7 @@ NUMBER_LIMIT = 100
 
 _BOM = "\ufeff"
 _BLANKS = " \t\r\n"
+_ELLIPSIS = "..."
 _CUT = re.compile(r"u[0-9A-Fa-f]{0,4}|\.|[eE][+-]?")  # what stands at the error in an escape or a number cut short
 _LITERALS = ("true", "false", "null", "NaN", "Infinity", "-Infinity")
 
@@ -47,8 +48,21 @@ def loads(raw: bytes) -> object:
 
 
 def quote(text: str, limit: int = 60) -> str:
-    """A key for use in a reason: quoted, ASCII, cut."""
-    return json.dumps(text if len(text) <= limit else f"{text[:limit]}…")
+    """A key for use in a reason: quoted, ASCII, cut.
+
+    Arguments:
+        limit: characters between the quotes, as they are written: an escape has six, or twelve.
+    """
+    written = json.dumps(text[: limit + 1])
+    if len(written) <= limit + 2:
+        return written
+    kept = ""
+    for character in text:
+        escaped = json.dumps(character)[1:-1]
+        if len(kept) + len(escaped) + len(_ELLIPSIS) > limit:
+            break
+        kept += escaped
+    return f'"{kept}{_ELLIPSIS}"'
 
 
 def _decode(raw: bytes) -> str:

@@ -375,6 +375,23 @@ def test_a_reason_never_quotes_bodies_addresses_or_paths() -> None:
         assert secret not in str(refusal(with_(**change)))
 
 
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("a" * 60, '"' + "a" * 60 + '"'),
+        ("a" * 61, '"' + "a" * 57 + '..."'),
+        ("é" * 10, '"' + "\\u00e9" * 10 + '"'),
+        ("é" * 2000, '"' + "\\u00e9" * 9 + '..."'),
+        ("\U0001f600" * 6, '"' + "\\ud83d\\ude00" * 4 + '..."'),
+    ],
+)
+def test_a_key_in_a_reason_is_cut_by_what_is_written_of_it(key: str, shown: str) -> None:
+    twice = b", ".join([json.dumps({key: 1}).encode()[1:-1]] * 2)
+    error = refusal(with_()[:-1] + b", " + twice + b"}")
+    assert error.code == "json_duplicate_key"
+    assert error.detail == f"the key {shown} stands twice"
+
+
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
