@@ -110,7 +110,7 @@ chaos-soak: ## an hour, with a fault each minute
 	$(CHAOS) MAILCULATOR_TEST_CHAOS_SOAK=3600 $(BIN)/pytest tests/chaos/test_chaos_soak.py -k chaos_soak $(ARGS)
 
 chaos: chaos-kills chaos-freezes chaos-drains chaos-syscalls chaos-faults chaos-server chaos-disk chaos-clocks \
-	chaos-model chaos-model-dynamodb chaos-simulation chaos-fuzz chaos-soak ## all of them, one after the other: eight hours
+	chaos-model chaos-model-dynamodb chaos-simulation chaos-fuzz chaos-soak ## all of them, one after the other: nine hours
 
 chaos-report: ## the runs that count, into docs/proof and docs/reliability.md
 	@$(BOOTSTRAP) dev
