@@ -38,7 +38,7 @@ from mailculator.demo.mariadbd import PrivateMariadb
 
 MARK = "peers"
 MISSING = 69
-ROUNDS = 3
+ROUNDS = 5
 EMAILS = 2000
 AT_ONCE = 8
 """Emails that a task queue works on at one time."""
