@@ -20,6 +20,10 @@ SMALL = 65_536
 """Octets of a message that is rendered before there is room for it in memory was asked for: all connections' worth of
 them is little beside the limit."""
 
+COPIES = 3
+"""How many times a mail's octets are in memory at once: as it was read, as it is rendered, and what the relay's
+transport keeps of it."""
+
 
 @value
 class Outgoing:
@@ -61,9 +65,8 @@ class Composer:
         size = len(raw)  # its texts are no longer than that
         if mail.attachments or size > SMALL:
             size = files.check_attachments(mail, self._attachments, self._limit)
-        # The attachments as they are, the rendered message, and what the relay's transport keeps of it; streamed, only
-        # the texts are ever here as a whole.
-        room = min(3 * size, 3 * len(raw) + ROOM) if mail.attachments else 3 * size
+        # Streamed, only the texts are ever here as a whole.
+        room = min(COPIES * size, COPIES * len(raw) + ROOM) if mail.attachments else COPIES * size
         return mail, room, self.compose(email, mail) if size <= SMALL else None
 
     def compose(self, email: Email, mail: Payload) -> Outgoing:
@@ -86,7 +89,7 @@ class Composer:
 
     def measure_prepared(self, path: str) -> int:
         """The octets of memory that a prepared file's mail takes."""
-        return 3 * files.measure_prepared(path, self._prepared, self._limit)
+        return COPIES * files.measure_prepared(path, self._prepared, self._limit)
 
     def load_prepared(self, path: str) -> Outgoing:
         """The mail of a prepared file."""

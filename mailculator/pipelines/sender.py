@@ -27,7 +27,7 @@ from mailculator.pipelines.attempt import Attempt
 from mailculator.pipelines.breaker import Breaker
 from mailculator.pipelines.budget import ByteBudget
 from mailculator.pipelines.checked import Checked
-from mailculator.pipelines.composing import Composer, Outgoing
+from mailculator.pipelines.composing import COPIES, Composer, Outgoing
 from mailculator.pipelines.feed import Feed
 from mailculator.pipelines.threads import Threads
 from mailculator.pipelines.unknown import Policy, decide, remember
@@ -128,7 +128,7 @@ class Sender:
     async def _from_payload(self, email: Email, path: str) -> Outcome:
         if (known := self._found_fit.take(email)) is not None:
             mail, size = known
-            async with self._budget.hold(3 * size):
+            async with self._budget.hold(COPIES * size):
                 return await self._hand_over(email, self._composer.compose(email, mail))
         mail, room, outgoing = await self._threads.run(self._composer.read, email, path)
         async with self._budget.hold(room):
