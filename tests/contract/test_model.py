@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from mailculator.lifecycle import INTAKE, Park
-from mailculator.model import Status
+from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Recorded, Steered, Store
 from mailculator.stores.dynamodb.layout import HISTORY_KEPT
 from tests.chaos.parts import Part, parts
 from tests.chaos.record import Proof
-from tests.contract.steps import bring_claimed, claim_one, enqueue, finish, overdue, row, settle
+from tests.contract.steps import FOREIGN_HOLD, bring_claimed, claim_one, enqueue, finish, overdue, row, settle
 from tests.support.dynamodb_local import CONTRACT_ENDPOINT, ENDPOINT
 from tests.support.harness import Harness
 from tests.support.model_machine import QueueMachine
@@ -112,6 +112,23 @@ async def test_g2_parking_is_done_when_asked_again_though_it_has_ended_since(
     assert await store.release([email.id], who="anna", why="mended") == [Steered.DONE]
 
     assert await park() is Recorded.DONE
+
+
+async def test_what_was_found_of_an_email_that_is_gone_says_nothing_of_the_next_one_of_its_id(
+    store: Store, harness: Harness
+) -> None:
+    (email_id,) = await enqueue(store)
+    await claim_one(store, INTAKE)
+    await harness.rewind(61)
+    found = await overdue(store)
+    await harness.delete(email_id)
+    await store.enqueue([NewEmail(email_id, "/payloads/other.json")])
+    await harness.move_as_older(email_id, "ACCEPTED", "INTAKING")
+    await harness.rewind(FOREIGN_HOLD + 61)
+
+    assert await settle(store, found, Park("odd")) == [Recorded.LOST]
+
+    assert await settle(store, await overdue(store), Park("odd")) == [Recorded.DONE]
 
 
 async def test_a_requeue_leaves_no_lease_standing_that_another_program_passed_over(

@@ -76,6 +76,7 @@ class Mail:
         marks: what operators have set without a move, as the history tells of it.
         written: what holders have recorded, by version and token of the claim.
         rescued: until the next claim.
+        left: the token that stands in the row, whoever has moved it since; None where only the store knows.
     """
 
     id: str
@@ -107,6 +108,7 @@ class Mail:
     marks: list[str] = field(default_factory=list)
     written: dict[tuple[int, str], tuple[Status, str | None]] = field(default_factory=dict)
     rescued: Rescue | None = None
+    left: str | None = ""
 
     @property
     def is_unknown(self) -> bool:
@@ -154,9 +156,13 @@ class Mail:
             self.moved = Span(self.moved.first, now)
 
     def stands(self, email: Email) -> bool:
-        """Whether a claim is the one that holds it. Another program's row has whatever token was left in it."""
+        """Whether a claim is the one that holds it. Another program's row has whatever token was left in it.
+
+        But not one of an email that had its id before: that is another email.
+        """
         same = (self.status, self.version) == (email.status, email.version)
-        return same and (self.foreign or (self.token or "") == email.claim_token)
+        token = self.left if self.foreign else self.token or ""
+        return same and (token is None or token == email.claim_token)
 
     def holds(self, email: Email) -> bool:
         """Whether that claim is ours to write under."""
@@ -175,7 +181,7 @@ class Mail:
         self.crashes = self.crashes if move.crashes is None else move.crashes
         self.reason = self.reason if move.reason is None else move.reason
         self.domain = self.domain if move.domain is None else move.domain
-        self.due, self.parked, self.until = at(now + move.delay), move.park, None
+        self.due, self.parked, self.until, self.left = at(now + move.delay), move.park, None, None
 
     def check_email(self, email: Email, now: float) -> None:
         """What a claim hands out, or `overdue`, is what stands there."""

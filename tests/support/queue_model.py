@@ -92,7 +92,8 @@ class QueueModel:
             mail.reached = Span(mail.moved.first, self.now)
         mail.go(stage.working, f"claimed by {holder}", self.now)
         insist(email.claim_token not in {"", mail.token}, email.id, "was claimed under an old token")
-        mail.token, mail.holder, mail.claimed = email.claim_token, holder, self.now
+        mail.token = mail.left = email.claim_token
+        mail.holder, mail.claimed = holder, self.now
         mail.attempts, mail.rescued, mail.foreign = mail.attempts + 1, None, False
         mail.lease, mail.until = lease, at(self.now + lease)
         mail.check_email(email, self.now)
@@ -186,8 +187,8 @@ class QueueModel:
                 continue
             mail.go(target, note, self.now)
             mail.forget_tries()
-            mail.due, mail.parked, mail.token, mail.foreign = at(self.now), False, None, False
-            mail.cancelled = None
+            mail.due, mail.parked, mail.foreign = at(self.now), False, False
+            mail.token, mail.left, mail.cancelled = None, None, None
             if target in (Status.ACCEPTED, Status.READY):
                 mail.generation, mail.reached = mail.generation + 1, None
             if mail.ttl is not None and mail.ttl <= self.now:
@@ -239,7 +240,8 @@ class QueueModel:
         """Somebody has put a copy back, and claimed it; a rescuer may have to watch that claim for its whole lease."""
         mail = self.mails[email_id]
         assert mail.until is not None
-        mail.token, mail.until = token, Span(mail.until.first, max(mail.until.last, self.now + mail.lease))
+        mail.token = mail.left = token
+        mail.until = Span(mail.until.first, max(mail.until.last, self.now + mail.lease))
 
     def deleted(self, email_id: str) -> None:
         """It is gone; the same id may come again, and that is another email."""
