@@ -114,6 +114,27 @@ async def test_g2_parking_is_done_when_asked_again_though_it_has_ended_since(
     assert await park() is Recorded.DONE
 
 
+@pytest.mark.parametrize("stale_first", [False, True])
+async def test_of_two_findings_in_one_group_the_one_that_stands_is_written(
+    store: Store, harness: Harness, stale_first: bool
+) -> None:
+    email_id = (await enqueue(store))[0]
+    await claim_one(store, INTAKE)
+    await harness.rewind(61)
+    stale = await overdue(store)
+    await harness.alter(email_id, claim_token="ab" * 16)
+    await overdue(store)
+    await harness.rewind(61)
+    standing = await overdue(store)
+    both = [*stale, *standing] if stale_first else [*standing, *stale]
+
+    answers = await settle(store, both, Park("odd"), Park("odd"))
+
+    assert len(both) == 2
+    assert answers[both.index(standing[0])] is Recorded.DONE
+    assert (await row(store, email_id)).version == 3
+
+
 async def test_what_was_found_of_an_email_that_is_gone_says_nothing_of_the_next_one_of_its_id(
     store: Store, harness: Harness
 ) -> None:

@@ -133,6 +133,11 @@ class QueueModel:
             return mail.until.passed(self.now)
         return Span(mail.moved.first + HOLD, mail.moved.last + HOLD).passed(self.now)
 
+    def has_claim(self, email: Email) -> bool:
+        """Whether that claim is the one that stands there."""
+        mail = self.mails.get(email.id)
+        return mail is not None and mail.stands(email)
+
     def looked(self, limit: int, found: Sequence[Overdue]) -> None:
         """`overdue` has told of these, and nothing has changed."""
         overdue = {mail.id: self.is_overdue(mail) for mail in self.mails.values()}
