@@ -87,7 +87,7 @@ AGREES = tests/contract/test_model.py::test_whatever_happens_a_store_does_what_t
 IN_PARTS = $(BIN)/pytest -n 3 --dist worksteal $(AGREES)
 size_from = $(if $(filter 0,$(shell test $(EXAMPLES) -ge $(1); echo $$?)),full,small)
 chaos-model: EXAMPLES = 20000
-chaos-model: PARTS = 4
+chaos-model: PARTS = 6
 chaos-model: SIZE = $(call size_from,20000)
 chaos-model: ## the model of the queue against MariaDB and SQLite: make chaos-model EXAMPLES=2000 ARGS="-k mysql"
 	$(CHAOS) $(MODEL) MAILCULATOR_TEST_MODEL_EXAMPLES=$(EXAMPLES) $(IN_PARTS) -m "not dynamodb" $(ARGS)
