@@ -20,9 +20,10 @@ from mailculator.pipelines.base import Pipeline
 from mailculator.pipelines.death import death, watched
 from mailculator.pipelines.housekeeping import Housekeeper
 from mailculator.pipelines.leases import Keeper
-from mailculator.pipelines.minutes import MINUTE, Learned, MinuteKeeper, Sources, Tally
+from mailculator.pipelines.ledger import Ledger
+from mailculator.pipelines.minutes import MINUTE, Learned, MinuteKeeper, Sources
 from mailculator.pipelines.pausing import Follower
-from mailculator.pipelines.reporting import Ledger, Reporter
+from mailculator.pipelines.reporting import Reporter
 from mailculator.pipelines.rescue import Judge
 from mailculator.pipelines.runner import Pace, Runner
 from mailculator.pipelines.solitude import Solitude
@@ -83,9 +84,8 @@ class Crew:
         surroundings: Surroundings,
         on_death: Callable[[], None],
     ) -> None:
-        tally = Tally(store.name)
         self._ledger = Ledger(store.name, epoch=lambda: memory.utc().timestamp())
-        observer = fan_out(observer, tally, self._ledger)
+        observer = fan_out(observer, self._ledger)
         self._store = store
         self._observer = observer
         self._on_death = on_death
@@ -128,7 +128,7 @@ class Crew:
             reach=memory.reach,
             clock=clock,
             observer=observer,
-            tally=tally,
+            ledger=self._ledger,
             sources=Sources(self._housekeeper.counts, partial(self._notes, memory), memory.utc),
             on_learned=memory.on_learned,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -16,10 +16,10 @@ from datetime import UTC, date, datetime, timedelta
 from mailculator import __version__
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
-from mailculator.events import Event, Lifetime, Moved, Observer, StoreNoticed
-from mailculator.lifecycle import TERMINAL
+from mailculator.events import Lifetime, Observer, StoreNoticed
 from mailculator.model import Status, StatusCount
 from mailculator.notes import STOPPED
+from mailculator.pipelines.ledger import Ledger
 from mailculator.stores.base import Minute, Survey
 from mailculator.stores.watched import WatchedStore
 
@@ -32,35 +32,9 @@ WAITING = 30
 FAREWELL = 2.0
 """Seconds that the last note may take: nobody waits longer for a store that hangs."""
 
-FIRST_RESULT = 3
-"""The version of an email once the first claim of it has ended: it is born with 1, and the claim made it 2."""
-
 Learned = Callable[[Sequence[Minute], Survey], None]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Tally:
-    """Counts from the core's events what came to one store and what left it, in this process, until it is taken."""
-
-    heeds: Collection[type[Event]] = (Moved,)
-
-    def __init__(self, store: str) -> None:
-        self._store = store
-        self._entered = 0
-        self._left = 0
-
-    def __call__(self, event: Event) -> None:
-        """Count one event. An email is new once: whatever becomes of it later, its version has gone on."""
-        if type(event) is Moved and event.store == self._store:
-            self._entered += event.version == FIRST_RESULT
-            self._left += event.to in TERMINAL
-
-    def take(self) -> tuple[int, int]:
-        """What came and what left since the last time."""
-        taken = self._entered, self._left
-        self._entered = self._left = 0
-        return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +72,7 @@ class MinuteKeeper:
         reach: float,
         clock: Clock,
         observer: Observer,
-        tally: Tally,
+        ledger: Ledger,
         sources: Sources,
         on_learned: Learned,
     ) -> None:
@@ -108,7 +82,8 @@ class MinuteKeeper:
         self._reach = timedelta(seconds=reach)
         self._clock = clock
         self._observer = observer
-        self._tally = tally
+        self._ledger = ledger
+        self._counted = (0, 0)
         self._sources = sources
         self._on_learned = on_learned
         self._unwritten: deque[Minute] = deque()
@@ -143,7 +118,8 @@ class MinuteKeeper:
                 return
 
     def _note(self, at: datetime, *, stopped: bool) -> None:
-        entered, left = self._tally.take()
+        before, self._counted = self._counted, (self._ledger.entered, self._ledger.left)
+        entered, left = self._counted[0] - before[0], self._counted[1] - before[1]
         if self._last is not None and self._last.at == at:
             # The time of day may lag a little behind the clock that woke us: the same minute is noted twice then.
             entered, left = entered + self._last.entered, left + self._last.left

@@ -3,88 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
-from mailculator import __version__, facts
+from mailculator import __version__
 from mailculator.clock import Clock
 from mailculator.errors import StoreError
-from mailculator.events import Event, Moved, Rescued
-from mailculator.facts import Facts, Said
-from mailculator.lifecycle import FAILED_CALLBACK, SENT_CALLBACK, STAGE_BY_WORKING
-from mailculator.model import Status
-from mailculator.pipelines.minutes import FAREWELL, FIRST_RESULT
+from mailculator.facts import Facts
+from mailculator.pipelines.minutes import FAREWELL
 from mailculator.stores.watched import WatchedStore
 
 APART = 1.0
 """Seconds between two reports at the least: a breaker that flutters must not write at every turn."""
-
-_COUNTED: Mapping[Status, str] = {
-    Status.SENT: facts.SENT,
-    Status.FAILED: facts.FAILED,
-    Status.INVALID: facts.INVALID,
-    Status.SENT_ACKNOWLEDGED: facts.ACKNOWLEDGED,
-    Status.FAILED_ACKNOWLEDGED: facts.ACKNOWLEDGED,
-}
-"""What it counts as when mail moves forward into a status. A step back into it is a retry."""
-
-UNKNOWN = "unknown"
-"""How the events call an outcome that nobody knows."""
-
-_CALLBACKS = frozenset({SENT_CALLBACK.name, FAILED_CALLBACK.name})
-
-
-class Ledger:
-    """Counts from the core's events what became of one store's mail here, and keeps what its callbacks met last.
-
-    Arguments:
-        epoch: the time of day, in seconds.
-    """
-
-    heeds: Collection[type[Event]] = (Moved, Rescued)
-
-    def __init__(self, store: str, *, epoch: Callable[[], float]) -> None:
-        self._store = store
-        self._epoch = epoch
-        self._ends: Counter[tuple[Status, Status]] = Counter()
-        self._entered = 0
-        self._callback: tuple[float, Moved] | None = None
-        self.unknown: Said | None = None
-        self.unknown_count = 0
-
-    def __call__(self, event: Event) -> None:
-        """Count one event; of each email in as few steps as can be."""
-        if type(event) is Moved and event.store == self._store:
-            self._moved(event)
-        elif type(event) is Rescued and event.store == self._store and event.outcome == UNKNOWN:
-            self._lost_reply(event.email_id)
-
-    def _moved(self, event: Moved) -> None:
-        self._ends[event.origin, event.to] += 1
-        self._entered += event.version == FIRST_RESULT
-        if event.pipeline in _CALLBACKS:
-            self._callback = (self._epoch(), event)
-        elif event.outcome == UNKNOWN:
-            self._lost_reply(event.email_id)
-
-    def _lost_reply(self, email_id: str) -> None:
-        self.unknown = Said(self._epoch(), email_id)
-        self.unknown_count += 1
-
-    def totals(self) -> dict[str, int]:
-        """What was counted so far, by the words of `facts`."""
-        found: Counter[str] = Counter({facts.ENTERED: self._entered})
-        for (origin, to), count in self._ends.items():
-            back = to is STAGE_BY_WORKING[origin].waiting
-            found[facts.RETRIED if back else _COUNTED.get(to, "")] += count
-        return {name: count for name, count in found.items() if name}
-
-    @property
-    def callback(self) -> Said | None:
-        """How the last callback ended."""
-        return None if self._callback is None else Said(self._callback[0], self._callback[1].note or "")
 
 
 class Reporter:

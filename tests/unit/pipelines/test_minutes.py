@@ -11,7 +11,8 @@ from typing import cast
 from mailculator import __version__
 from mailculator.events import Lifetime, Moved, StoreNoticed
 from mailculator.model import Status, StatusCount
-from mailculator.pipelines.minutes import WAITING, MinuteKeeper, Sources, Tally
+from mailculator.pipelines.ledger import Ledger
+from mailculator.pipelines.minutes import WAITING, MinuteKeeper, Sources
 from mailculator.stores.base import Minute, Spent, Store, Survey
 from mailculator.stores.watched import WatchedStore
 from tests.support.clock import FakeClock
@@ -28,7 +29,7 @@ class Bench:
         self.clock = FakeClock(0.0)
         self.seen = Recording()
         self.store = MemoryStore(self.clock)
-        self.tally = Tally("memory")
+        self.ledger = Ledger("memory", epoch=lambda: 0.0)
         self.counts: Mapping[Status, StatusCount] = {Status.READY: StatusCount(1)}
         self.learned: list[tuple[Sequence[Minute], Survey]] = []
         self.lag = timedelta()
@@ -39,7 +40,7 @@ class Bench:
             reach=3600.0,
             clock=self.clock,
             observer=self.seen,
-            tally=self.tally,
+            ledger=self.ledger,
             sources=Sources(lambda: self.counts, lambda: {"guard": "on"}, self.utc),
             on_learned=lambda minutes, survey: self.learned.append((minutes, survey)),
         )
@@ -51,7 +52,7 @@ class Bench:
         return sorted(self.store.remembered.values(), key=lambda one: one.at)
 
     def moved(self, to: Status, version: int, store: str = "memory") -> None:
-        self.tally(Moved(store, "p", "id", "o", Status.INTAKING, to, version, 1, 0.1, 0.2, None))
+        self.ledger(Moved(store, "p", "id", "o", Status.INTAKING, to, version, 1, 0.1, 0.2, None))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
