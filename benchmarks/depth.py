@@ -42,7 +42,7 @@ SHALLOW = 10_000
 WAITING = 1_000_000
 FINISHED = 5_000_000
 """In the other one, when it is deepest."""
-ROUNDS = 3
+ROUNDS = 5
 EMAILS = 8_000
 """In a round: some twenty seconds, so that what is done every ten seconds is in it."""
 WARM = 1_000

@@ -41,7 +41,7 @@ from tests.support import mariadb
 
 MARK = "replicas"
 COUNTS = (1, 2, 4)
-ROUNDS = 3
+ROUNDS = 5
 EMAILS = 4000
 LEAST: Mapping[int, float] = {2: 1.0, 4: 0.9}
 """Of the throughput of one process, by how many there are."""
