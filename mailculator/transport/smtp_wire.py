@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import select
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Literal, cast
@@ -23,7 +22,6 @@ Trace = Callable[[str, str], None]
 """Told of the conversation: who speaks ("C", "S", or "*" for what happens to the connection), and one line."""
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-_GONE = getattr(select, "POLLRDHUP", 0)  # Linux has it; elsewhere only a connection that was reset is told
 
 
 class Wire(asyncio.Protocol):
@@ -159,16 +157,14 @@ class Wire(asyncio.Protocol):
         return self._reader.silent
 
     def finish(self, end: bytes) -> bool:
-        """Write the end of a message; not if the relay has spoken, or has gone, by now: False. Errors: ConnectionError.
+        """Write the end of a message; not if the relay has said something by now: False. Errors: ConnectionError.
 
-        Where it does not return True, nothing was written. The kernel is asked as well: the event loop tells of what
-        has come when its turn is over, and an end that is written to a relay which has gone is one more mail of which
-        nobody knows whether it was taken.
+        Where it does not return True, nothing was written.
         """
-        if not self._reader.silent or self._is_heard():
-            return False
-        self._write(end)
-        return True
+        if self._reader.silent:
+            self._write(end)
+            return True
+        return False
 
     def abort(self) -> None:
         """Drop the connection at once; unsent bytes are discarded."""
@@ -204,17 +200,6 @@ class Wire(asyncio.Protocol):
         while self._reader.silent and not self._flow.empty:
             self._check_link()
             await self._waiting.wait(deadline)
-
-    def _is_heard(self) -> bool:
-        """Whether our kernel has heard from the relay what the event loop has not told yet."""
-        if self._is_down():  # its number may be another connection's by now
-            return False
-        transport = cast(asyncio.Transport, self._transport)
-        # Beneath TLS anything may come that is no reply, such as a ticket for the next session.
-        speaks = select.POLLIN if transport.get_extra_info("ssl_object") is None else 0
-        poll = select.poll()
-        poll.register(transport.get_extra_info("socket"), speaks | _GONE)
-        return bool(poll.poll(0))
 
     def _check_link(self) -> None:
         if self._is_down():

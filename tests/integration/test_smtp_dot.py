@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import uvloop
 
 from mailculator.errors import LeaseLapsed, RelayDeferred, RelayLost, RelayRefused, RelayUnavailable
 from mailculator.timing import Timing
@@ -219,78 +215,6 @@ async def test_a_relay_that_speaks_or_goes_while_the_dot_is_asked_for_gets_none(
         with contextlib.suppress(ConnectionResetError):  # then nothing more can have come either
             assert await rest == MESSAGE[:-2]
     assert told == []
-
-
-def reset(connection: socket.socket) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
-def go(connection: socket.socket) -> None:
-    socket.socket.shutdown(connection, socket.SHUT_WR)  # TLS says no farewell
-
-
-def refuse(connection: socket.socket) -> None:
-    connection.sendall(b"552 5.3.4 too much\r\n")
-
-
-@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
-@pytest.mark.parametrize(
-    ("tls", "act", "error", "detail"),
-    [
-        ("none", reset, RelayUnavailable, "connection lost"),
-        ("none", go, RelayUnavailable, "connection lost"),
-        ("none", refuse, RelayRefused, "5.3.4 too much"),
-        ("implicit", reset, RelayUnavailable, "connection lost"),
-        ("implicit", go, RelayUnavailable, "connection lost"),
-    ],
-)
-async def test_what_only_the_kernel_has_heard_by_then_keeps_the_dot_too(
-    new_loop: Any, tls: Any, act: Callable[[socket.socket], None], error: Any, detail: str, certificates: Certificates
-) -> None:
-    """The loop is not let run between what the relay does and the dot."""
-    body_has_come = threading.Event()
-    connections: list[socket.socket] = []
-    came = bytearray()
-
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        connection.settimeout(10)
-        if tls == "implicit":
-            connection = certificates.server("127.0.0.1").wrap_socket(connection, server_side=True)
-        connections.append(connection)
-        connection.sendall(b"220 here\r\n")
-        while not connection.recv(4096).startswith(b"DATA"):
-            connection.sendall(b"250 ok\r\n")
-        connection.sendall(b"354 go\r\n")
-        while came != MESSAGE[:-2]:
-            came.extend(connection.recv(4096))
-        body_has_come.set()  # and is left alone: the kernel resets no connection that somebody reads from
-
-    async def before_dot() -> bool:
-        assert body_has_come.wait(10)
-        act(connections[0])
-        return True
-
-    async def talk(port: int) -> None:
-        async with relay_to(SmtpPeer(port=port), tls=tls, ca_file=certificates.ca_file) as relay:
-            await relay.send(ENVELOPE, MESSAGE, before_data=always, before_dot=before_dot, after_reply=unheard)
-
-    def run(port: int) -> None:
-        with asyncio.Runner(loop_factory=new_loop) as runner:
-            runner.run(talk(port))
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        serving = asyncio.create_task(asyncio.to_thread(serve, listener))
-        try:
-            with pytest.raises(error, match=f"^body: .*{detail}") as caught:
-                await asyncio.to_thread(run, listener.getsockname()[1])
-            assert type(caught.value) is error
-            with contextlib.suppress(OSError):  # reset, by either side
-                assert connections[0].recv(4096) == b""
-        finally:
-            await serving
-            connections[0].close()
 
 
 @pytest.mark.parametrize("error", [OSError(5, "journal"), RuntimeError("journal"), LeaseLapsed("journal")])

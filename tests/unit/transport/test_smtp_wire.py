@@ -1,21 +1,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 
 import pytest
 
 from mailculator.transport.smtp_replies import LARGEST_REPLY, Reply, ReplyError
 from mailculator.transport.smtp_wire import Wire
 
-SILENT, _OTHER_END = os.pipe()  # nobody ever says anything on it
-
 
 class Link(asyncio.Transport):
     """A transport that keeps what is written."""
 
     def __init__(self) -> None:
-        super().__init__({"socket": SILENT})
+        super().__init__()
         self.written = b""
         self.writes = 0
         self.aborted = False
