@@ -42,7 +42,8 @@ class Ledger:
         self._store = store
         self._epoch = epoch
         self._ends: Counter[tuple[Status, Status]] = Counter()
-        self._entered = 0
+        self.entered = 0
+        """Emails that were new, so far. One is new once: whatever becomes of it later, its version has gone on."""
         self._callback: tuple[float, Moved] | None = None
         self.unknown: Said | None = None
         self.unknown_count = 0
@@ -56,7 +57,7 @@ class Ledger:
 
     def _moved(self, event: Moved) -> None:
         self._ends[event.origin, event.to] += 1
-        self._entered += event.version == FIRST_RESULT
+        self.entered += event.version == FIRST_RESULT
         if event.pipeline in _CALLBACKS:
             self._callback = (self._epoch(), event)
         elif event.outcome == UNKNOWN:
@@ -67,18 +68,13 @@ class Ledger:
         self.unknown_count += 1
 
     @property
-    def entered(self) -> int:
-        """Emails that were new, so far. One is new once: whatever becomes of it later, its version has gone on."""
-        return self._entered
-
-    @property
     def left(self) -> int:
         """Emails that came to an end of their life, so far."""
         return sum(count for (_, to), count in self._ends.items() if to in TERMINAL)
 
     def totals(self) -> dict[str, int]:
         """What was counted so far, by the words of `facts`."""
-        found: Counter[str] = Counter({facts.ENTERED: self._entered})
+        found: Counter[str] = Counter({facts.ENTERED: self.entered})
         for (origin, to), count in self._ends.items():
             back = to is STAGE_BY_WORKING[origin].waiting
             found[facts.RETRIED if back else _COUNTED.get(to, "")] += count
