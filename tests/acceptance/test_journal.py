@@ -215,6 +215,7 @@ async def test_mail_that_kills_its_process_is_found_and_its_neighbours_are_untou
                 break
             done.cancel()
             deaths.append(await ended)
+        unknown |= unknown_to(service)
     # Once among others, three times alone.
     assert deaths == [-signal.SIGKILL if poison == "kill" else 70] * 4
     emails = {email.id: email for email in await scene.standings()}

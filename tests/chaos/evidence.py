@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from mailculator.journal.framing import Records
@@ -52,20 +53,29 @@ class Evidence:
 
 def read(journal: Path, store: str) -> Evidence:
     """All journals below that directory, as far as they are about one store."""
-    claims: dict[tuple[str, str, int], Claim] = {}
-    damage: list[str] = []
-    for directory in replica_directories(journal):
-        for each in segments(directory).values():
-            for segment in each:
-                for mark in _marks(segment, damage):
-                    _add(claims, mark, segment.incarnation, store)
-    return Evidence(list(claims.values()), damage)
+    found = (each for directory in replica_directories(journal) for each in segments(directory).values())
+    return _evidence(chain.from_iterable(found), store)
+
+
+def unanswered(journal: Path, replica: str, incarnation: str, store: str) -> frozenset[tuple[str, int]]:
+    """Emails and versions of whose dot a process has left the mark by now, and of the reply to it has not."""
+    claims = _evidence(segments(journal / directory_name(replica))[incarnation], store).claims
+    return frozenset((one.email_id, one.version) for one in claims if one.dot is not None and one.replied is None)
 
 
 def incarnations(journal: Path, replica: str) -> frozenset[str]:
     """Every process that ever wrote under that name."""
     directory = journal / directory_name(replica)
     return frozenset(segments(directory)) if directory.is_dir() else frozenset()
+
+
+def _evidence(found: Iterable[Segment], store: str) -> Evidence:
+    claims: dict[tuple[str, str, int], Claim] = {}
+    damage: list[str] = []
+    for segment in found:
+        for mark in _marks(segment, damage):
+            _add(claims, mark, segment.incarnation, store)
+    return Evidence(list(claims.values()), damage)
 
 
 def _marks(segment: Segment, damage: list[str]) -> Iterator[Mark]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mailculator.clock import SystemClock
 from tests.chaos.blows import Blow, Watch, milliseconds, overtaken
-from tests.chaos.evidence import incarnations
+from tests.chaos.evidence import incarnations, unanswered
 from tests.chaos.ground import Ground
 from tests.chaos.verdict import Pause
 from tests.support.scenario import Variables
@@ -94,9 +94,10 @@ class Fleet:
         gone = overtaken(name, held, await self.ground.standings())
         (incarnation,) = incarnations(self.journal, name) - self._known[name]
         self.blows.append(Blow(name, incarnation, since, held, len(held)))
+        open_claims = unanswered(self.journal, name, incarnation, self.ground.store)
         heard, until = len(process.lines), time.time()
         process.signal(signal.SIGCONT)
-        self.pauses.append(Pause(incarnation, _client(name), milliseconds(since), milliseconds(until)))
+        self.pauses.append(Pause(incarnation, _client(name), milliseconds(since), milliseconds(until), open_claims))
         self.watches.append(Watch(name, process.lines, heard, gone))
 
     async def drain(self, moment: float, grace: float) -> float:

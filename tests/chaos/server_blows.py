@@ -133,15 +133,22 @@ class Anvil:
     absences: list[Absence] = field(default_factory=list)
 
     async def strike(self, how: str) -> None:
-        """One blow, soon after somebody has claimed mail. `how`: a key of BLOWS."""
+        """One blow, soon after somebody has claimed mail; the first while he still holds it. `how`: a key of BLOWS."""
         began = time.time()
-        await self.fleet.claiming()
-        await _pass(self.rng.uniform(0.0, MOMENT))
-        met, since = await self.ground.in_hand(), time.time()
+        met = await self._moment()
+        while not met and not self.absences:
+            met = await self._moment()
+        since = time.time()
         seconds = BEYOND_LEASE if len(self.absences) % TENTH == TENTH - 1 else ABSENT
         await BLOWS[how](self.server, self.rng.uniform(*seconds))
         self.absences.append(Absence(began, since, time.time(), met))
         self.fleet.complaints += self._fallen()
+
+    async def _moment(self) -> int:
+        """Some time after a claim. Returns how many emails are in somebody's hands then."""
+        await self.fleet.claiming()
+        await _pass(self.rng.uniform(0.0, MOMENT))
+        return await self.ground.in_hand()
 
     def taken_over(self) -> list[Line]:
         """What was taken from living holders, or came too late for them; nothing, if they were heard in time."""

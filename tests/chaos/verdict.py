@@ -64,12 +64,16 @@ class Pause:
         client: its name in EHLO.
         since: just before it was stopped.
         until: just before it went on.
+        unanswered: emails and versions of its claims of which its journal had the dot and no reply just before it went
+            on. A reply that it had read and not yet written down is among them: its mark tells when it was made, which
+            may be before the stop, and nobody could read it until the process went on.
     """
 
     incarnation: str
     client: str
     since: int
     until: int
+    unanswered: frozenset[tuple[str, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,9 @@ def _stood_still(claim: Claim, pause: Pause) -> bool:
         pause.incarnation == claim.incarnation
         and claim.dot is not None
         and claim.dot <= pause.until
-        and (claim.replied is None or claim.replied >= pause.since)
+        and (
+            claim.replied is None or claim.replied >= pause.since or (claim.email_id, claim.version) in pause.unanswered
+        )
     )
 
 
@@ -220,7 +226,7 @@ class _Doubled:
             cut = [claim for claim in claims.get(email_id, ()) if is_window(claim, account)]
             late = sum(_let_go_afterwards(claim, account) for claim in cut)
             for copy in range(2, count + 1):
-                line = f"{email_id} reached the relay {count} times: copy {copy}"
+                line = f"{email_id} reached the relay {count} times: copy {copy}; {claims.get(email_id, ())}"
                 if copy - 2 < late:
                     self.after_pause.append(line)
                 elif copy - 2 < len(cut):

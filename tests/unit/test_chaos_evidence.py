@@ -56,6 +56,24 @@ def test_each_claim_is_read_with_who_held_it(tmp_path: Path) -> None:
     assert evidence.incarnations(tmp_path, "second") == frozenset()
 
 
+def test_a_claim_is_unanswered_from_its_dot_to_its_reply(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        "first",
+        ONE,
+        mark(Kind.BEGIN, "begun", 4, 5),
+        mark(Kind.DOT, "taken", 4, 6),
+        mark(Kind.DOT, "left", 4, 6),
+        mark(Kind.DOT, "refused", 4, 6),
+        mark(Kind.ACCEPTED, "taken", 4, 7),
+        mark(Kind.REFUSED, "refused", 4, 7),
+        mark(Kind.DOT, "elsewhere", 4, 7, store="sqlite"),
+        mark(Kind.DOT, "taken", 6, 8),
+    )
+    write(tmp_path, "first", TWO, mark(Kind.DOT, "another's", 6, 10))
+    assert evidence.unanswered(tmp_path, "first", ONE, "mysql") == {("left", 4), ("taken", 6)}
+
+
 def test_a_torn_end_is_no_damage_and_damage_is_told(tmp_path: Path) -> None:
     torn = write(tmp_path, "first", ONE, mark(Kind.DOT, "a", 4, 5), mark(Kind.ACCEPTED, "a", 4, 6))
     torn.write_bytes(torn.read_bytes()[:-3])

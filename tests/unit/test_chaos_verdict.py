@@ -61,8 +61,10 @@ def with_email(email: Standing) -> Account:
     return replace(CLEAN, emails=[*(one for one in CLEAN.emails if one.id != email.id), email])
 
 
-def with_claims(*claims: Claim, copies: int = 2, dots: tuple[Dot, ...] = ()) -> Account:
-    pauses = (Pause(ALIVE, "alive.test", SINCE, UNTIL),)
+def with_claims(
+    *claims: Claim, copies: int = 2, dots: tuple[Dot, ...] = (), unanswered: tuple[tuple[str, int], ...] = ()
+) -> Account:
+    pauses = (Pause(ALIVE, "alive.test", SINCE, UNTIL, frozenset(unanswered)),)
     return replace(CLEAN, accepted=[mail("good")] * copies, evidence=Evidence(claims), dots=dots, pauses=pauses)
 
 
@@ -228,6 +230,14 @@ COPIES: dict[str, tuple[Callable[[], Account], dict[str, int]]] = {
     ),
     "stood still after the reply": (
         lambda: with_claims(Claim(ALIVE, "good", 4, 1000, 9000, SINCE - 5)),
+        {"doubled_outside": 1},
+    ),
+    "stood still with the reply in hand, which was not on the disk": (
+        lambda: with_claims(Claim(ALIVE, "good", 4, 1000, 9000, SINCE - 5), unanswered=(("good", 4),)),
+        {"doubled_in_window": 1},
+    ),
+    "stood still with the reply to another claim in hand": (
+        lambda: with_claims(Claim(ALIVE, "good", 4, 1000, 9000, SINCE - 5), unanswered=(("good", 2), ("nobody", 4))),
         {"doubled_outside": 1},
     ),
     "another stood still": (
