@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from mailculator.lifecycle import INTAKE, Park
+from mailculator.lifecycle import INTAKE, Park, Rescued, Retry
 from mailculator.model import NewEmail, Status
 from mailculator.stores.base import Recorded, Steered, Store
 from mailculator.stores.dynamodb.layout import HISTORY_KEPT
@@ -53,7 +53,7 @@ def where(harness: Harness) -> str:
 def bench_of(harness: Harness, loop: asyncio.AbstractEventLoop) -> Bench:
     loop.run_until_complete(harness.fresh())  # which has looked at the schema, once for all examples
     if harness.name == "dynamodb":
-        return Bench(harness, loop, kept=HISTORY_KEPT, prompt=False, count_every=10)
+        return Bench(harness, loop, kept=HISTORY_KEPT, prompt=False, born_with_token=True, count_every=10)
     return Bench(harness, loop)
 
 
@@ -133,6 +133,28 @@ async def test_of_two_findings_in_one_group_the_one_that_stands_is_written(
     assert len(both) == 2
     assert answers[both.index(standing[0])] is Recorded.DONE
     assert (await row(store, email_id)).version == 3
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_who_comes_back_from_an_earlier_claim_puts_off_no_rescue_of_the_next(
+    store: Store, harness: Harness, again: bool
+) -> None:
+    """Neither by a write that is refused nor by asking once more for one that was made."""
+    await enqueue(store)
+    earlier = await claim_one(store, INTAKE)
+    if again:
+        assert await finish(store, earlier, Retry("not now", 0.0)) is Recorded.DONE
+    else:
+        await harness.rewind(61)
+        assert await settle(store, await overdue(store), Rescued("rescued: late")) == [Recorded.DONE]
+    standing = await claim_one(store, INTAKE)
+    await harness.rewind(40)
+
+    answer = await finish(store, earlier, Retry("not now", 0.0))
+    await harness.rewind(30)
+
+    assert answer is (Recorded.DONE if again else Recorded.LOST)
+    assert [one.email.version for one in await overdue(store)] == [standing.version]
 
 
 async def test_what_was_found_of_an_email_that_is_gone_says_nothing_of_the_next_one_of_its_id(

@@ -36,13 +36,15 @@ class QueueModel:
         kept: how many lines of a history a store keeps at least; None = all.
         prompt: whether a claim sees whatever was written before it. A store that looks at an index for some seconds at
             once sees what it was before time passed, and does not keep to the order to the second.
+        born_with_token: whether a new email has a token, which nobody has been told. No id may come again there.
     """
 
-    def __init__(self, *, kept: int | None = None, prompt: bool = True) -> None:
+    def __init__(self, *, kept: int | None = None, prompt: bool = True, born_with_token: bool = False) -> None:
         self.mails: dict[str, Mail] = {}
         self.now = 0.0
         self.kept = kept
         self.prompt = prompt
+        self.born_with_token = born_with_token
 
     def pass_time(self, seconds: float) -> None:
         """Nothing happens but that."""
@@ -61,7 +63,8 @@ class QueueModel:
 
     def produced(self, email_id: str, path: str, ttl: float | None) -> None:
         """A new email, by whoever."""
-        self.mails[email_id] = Mail(email_id, path, self.now, ttl, at(self.now), at(self.now))
+        left = None if self.born_with_token else ""
+        self.mails[email_id] = Mail(email_id, path, self.now, ttl, at(self.now), at(self.now), left=left)
 
     # What holders do.
 

@@ -61,8 +61,8 @@ class Recording:
         return Recorded.DONE
 
     async def _refused(self, move: Move, item: Item | None, at: float) -> Recorded:
-        # Whoever has it now, it is not we.
-        self._sightings.forget(move.email.id)
+        # Whoever has it now, it is not by this claim.
+        self._sightings.forget(move.email.id, move.email.claim_token)
         if item is None:
             return Recorded.LOST
         record = parse(item)
@@ -103,7 +103,7 @@ class Recording:
         """What follows from a result that is on record; `after` is the record with it."""
         version = move.email.version + 1
         self._index.wrote(move.email.id, version)
-        self._sightings.forget(move.email.id)
+        self._sightings.forget(move.email.id, move.email.claim_token)
         stage = layout.stage_of(move.to)
         if move.forward and stage is not None and after.get(layout.VERSION) == version:
             self._index.hand_on(stage, Candidate(move.email.id, version, after[layout.DUE_AT]))

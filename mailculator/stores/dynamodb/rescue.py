@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from mailculator.errors import StoreRejected
@@ -48,15 +48,16 @@ class Rescuer:
         self._sightings = sightings
         self._names = RescueNames()
 
-    async def observe(self, *, within: float = 0.0) -> None:
+    async def observe(self, keys: Collection[str] | None = None, *, within: float = 0.0) -> None:
         """See every record that is held.
 
         Arguments:
+            keys: of the work index, if not all of them.
             within: a key that was looked through so many seconds ago is not looked through again.
 
         Errors: StoreError.
         """
-        keys = [key for stage in STAGES for key in layout.stage_keys(stage)]
+        keys = [key for stage in STAGES for key in layout.stage_keys(stage)] if keys is None else keys
         sound(await each([key for key in keys if not self._sightings.looked_within(key, within)], self._see))
 
     async def _see(self, key: str) -> None:

@@ -79,10 +79,17 @@ class Sightings:
         """Whether all of a key's entries were seen that recently."""
         return self._monotonic() - self._complete.get(key, float("-inf")) < seconds
 
-    def forget(self, email_id: str) -> None:
-        """It is held no more."""
-        self._seen.pop(email_id, None)
+    def forget(self, email_id: str, token: str | None = None) -> None:
+        """It is held no more.
+
+        Arguments:
+            token: of the claim that is over. A later one, which was seen since, stands; whoever comes back from an
+                earlier claim must not make its rescue wait for one more lease.
+        """
         self.mine.discard(email_id)
+        known = self._seen.get(email_id)
+        if known is not None and token in (None, known.claim.token or ""):
+            del self._seen[email_id]
 
     def expired(self, foreign_look: float) -> list[tuple[str, Claim]]:
         """Claims that stood unchanged for their lease, the longest first; of another program, for `foreign_look`."""

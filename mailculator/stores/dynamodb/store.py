@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 
@@ -204,9 +204,9 @@ class DynamodbStore:
         """See Store."""
         return await self._rescuer.rescue(moves, foreign_hold)
 
-    async def observe(self) -> None:
-        """See what is held, as every look for what is overdue does first. Errors: StoreError."""
-        await self._rescuer.observe()
+    async def observe(self, keys: Collection[str] | None = None) -> None:
+        """See what is held, as every look for what is overdue does first. `keys`: see Rescuer. Errors: StoreError."""
+        await self._rescuer.observe(keys)
 
     async def get(self, email_id: str) -> Row | None:
         """See Store."""
