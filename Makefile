@@ -92,7 +92,7 @@ chaos-model: SIZE = $(call size_from,20000)
 chaos-model: ## the model of the queue against MariaDB and SQLite: make chaos-model EXAMPLES=2000 ARGS="-k mysql"
 	$(CHAOS) $(MODEL) MAILCULATOR_TEST_MODEL_EXAMPLES=$(EXAMPLES) $(IN_PARTS) -m "not dynamodb" $(ARGS)
 
-chaos-model-dynamodb: EXAMPLES = 500
+chaos-model-dynamodb: EXAMPLES = 2000
 chaos-model-dynamodb: PARTS = 3
 chaos-model-dynamodb: SIZE = $(call size_from,2000)
 chaos-model-dynamodb: ## the same against DynamoDB Local (needs Java and Maven)

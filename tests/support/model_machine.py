@@ -112,8 +112,9 @@ class QueueMachine(QueueSteps):
 
     @rule(steps=st.sampled_from([1, 2, 3, 5]))
     def time_passes(self, steps: int) -> None:
+        """Nobody writes a history meanwhile: each is looked at when its email is touched, and in the end."""
         self._pass(steps * STEP)
-        self._compare(*self.model.mails)
+        self._compare()
 
     @precondition(lambda self: self._ids_in(WORKING))
     @rule(by=BY, limit=st.sampled_from([10, 1]))
