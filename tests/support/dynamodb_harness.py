@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import random
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 from unittest import mock
@@ -55,6 +56,9 @@ class DynamodbHarness:
 
     Arguments:
         named: the address of a running DynamoDB; without one, what DYNAMODB_TEST_ENDPOINT says, or else moto.
+
+    `clock` is the stores', in monotonic seconds beside those that were rewound. With one that stands still, what a
+    store does follows from what it is asked alone, and not from how fast this machine is.
     """
 
     name = "dynamodb"
@@ -66,6 +70,7 @@ class DynamodbHarness:
     tells_birth = True
 
     def __init__(self, named: str = "") -> None:
+        self.clock: Callable[[], float] = time.monotonic
         self._named = named or os.environ.get(ENDPOINT, "")
         self._exit = AsyncExitStack()
         self._stores: list[DynamodbStore] = []
@@ -273,12 +278,15 @@ class DynamodbHarness:
         )
 
     def _monotonic(self) -> float:
-        return time.monotonic() + self._ahead
+        return self.clock() + self._ahead
 
     async def _open(self, *, service: bool) -> DynamodbStore:
         # A call may last a quarter of a lease.
         timing = Timing(lease=4 * PATIENCE)
-        opened = await store.open_queue(self.endpoint, service=service, timing=timing, monotonic=self._monotonic)
+        rng = random.Random(len(self._stores))
+        opened = await store.open_queue(
+            self.endpoint, service=service, timing=timing, monotonic=self._monotonic, rng=rng
+        )
         self._stores.append(opened)
         return opened
 

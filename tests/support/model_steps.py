@@ -60,7 +60,7 @@ class Bench:
 
     Arguments:
         loop: at rest; each step runs on it for a while.
-        kept, prompt, born_with_token: as for QueueModel. Where it is not prompt, an id that has gone does not come
+        kept, prompt, own_tokens: as for QueueModel. Where it is not prompt, an id that has gone does not come
             again: the store remembers for some seconds what it has seen of it.
         count_every: statuses are counted after so many steps, and in the end; more than one where counting is dear.
     """
@@ -69,7 +69,7 @@ class Bench:
     loop: asyncio.AbstractEventLoop
     kept: int | None = None
     prompt: bool = True
-    born_with_token: bool = False
+    own_tokens: bool = False
     count_every: int = 1
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
@@ -129,7 +129,7 @@ class QueueSteps(RuleBasedStateMachine):
         super().__init__()
         self.bench = bench
         self.harness = bench.harness
-        self.model = QueueModel(kept=bench.kept, prompt=bench.prompt, born_with_token=bench.born_with_token)
+        self.model = QueueModel(kept=bench.kept, prompt=bench.prompt, own_tokens=bench.own_tokens)
         self.stores: list[Store] = [self.run(self.harness.fresh(service=False)), self.run(self.harness.another())]
         self.claims: list[Held] = []
         self.found: list[tuple[Overdue, int]] = []

@@ -36,15 +36,16 @@ class QueueModel:
         kept: how many lines of a history a store keeps at least; None = all.
         prompt: whether a claim sees whatever was written before it. A store that looks at an index for some seconds at
             once sees what it was before time passed, and does not keep to the order to the second.
-        born_with_token: whether a new email has a token, which nobody has been told. No id may come again there.
+        own_tokens: whether the store itself gives tokens, to a new email and to one that another program has moved,
+            which nobody has been told. No id may come again there.
     """
 
-    def __init__(self, *, kept: int | None = None, prompt: bool = True, born_with_token: bool = False) -> None:
+    def __init__(self, *, kept: int | None = None, prompt: bool = True, own_tokens: bool = False) -> None:
         self.mails: dict[str, Mail] = {}
         self.now = 0.0
         self.kept = kept
         self.prompt = prompt
-        self.born_with_token = born_with_token
+        self.own_tokens = own_tokens
 
     def pass_time(self, seconds: float) -> None:
         """Nothing happens but that."""
@@ -63,7 +64,7 @@ class QueueModel:
 
     def produced(self, email_id: str, path: str, ttl: float | None) -> None:
         """A new email, by whoever."""
-        left = None if self.born_with_token else ""
+        left = None if self.own_tokens else ""
         self.mails[email_id] = Mail(email_id, path, self.now, ttl, at(self.now), at(self.now), left=left)
 
     # What holders do.
@@ -86,7 +87,9 @@ class QueueModel:
 
     def _is_seen(self, email_id: str) -> bool:
         mail = self.mails[email_id]
-        return self.prompt or max(mail.moved.last, mail.due.last) < self.now
+        # No producer leaves out the ttl: such an email may have to be put right by one claim, for the next.
+        odd = mail.ttl is None and mail.version == 1
+        return self.prompt or (max(mail.moved.last, mail.due.last) < self.now and not odd)
 
     def _claim(self, mail: Mail, stage: Stage, email: Email, lease: float, holder: str) -> None:
         if mail.foreign:
@@ -235,6 +238,7 @@ class QueueModel:
         mail = self.mails[email_id]
         mail.reason = reason
         mail.status, mail.foreign, mail.until, mail.token = target, True, None, None
+        mail.left = None if self.own_tokens else mail.left
         mail.version, mail.raised = mail.version + raised, mail.raised + raised
         mail.moved = Span(mail.moved.first, self.now)
         mail.due = Span(min(mail.due.first, self.now), max(mail.due.last, self.now))

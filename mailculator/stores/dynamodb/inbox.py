@@ -70,6 +70,7 @@ class Inbox:
         tried: set[str] = set()
         old = 0
         while len(taken) < limit:
+            looked = not self._rows
             ids = [one for one in await self._next(limit - len(taken)) if one not in tried]
             tried.update(ids)
             answers = await each(ids, lambda email_id: self._take(email_id, hold.anew(), unanswered))
@@ -78,7 +79,8 @@ class Inbox:
             failures = [answer for answer in answers if isinstance(answer, StoreError)]
             if failures and not taken:
                 raise failures[0]
-            if failures or not ids or not (self._rows or self._large):
+            # Of what an earlier look has left over another replica may have had all: that says nothing of what is new.
+            if failures or (looked and not (ids and (self._rows or self._large))):
                 break
             if old >= PAST and old > 4 * len(taken):
                 await self._meet_the_past()
