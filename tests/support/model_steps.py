@@ -6,10 +6,11 @@ import asyncio
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from hypothesis import note
+from hypothesis.errors import HypothesisException
 from hypothesis.stateful import RuleBasedStateMachine
 
 from mailculator.lifecycle import (
@@ -41,7 +42,7 @@ from mailculator.model import Email, Status
 from mailculator.stores.base import Overdue, Recorded, Store
 from mailculator.stores.sought import Sought
 from tests.support.harness import Harness
-from tests.support.queue_mail import HOLD, STEP
+from tests.support.queue_mail import HOLD, STEP, Mail
 from tests.support.queue_model import QueueModel
 
 T = TypeVar("T")
@@ -54,6 +55,24 @@ VERBS = {"released": "release", "parked": "park", "hastened": "hasten", "cancell
 """Of a store, by how the history tells of them."""
 
 
+@dataclass
+class Tally:
+    """What has become of the examples so far.
+
+    Arguments:
+        held: so many went through to their end, and agreed.
+        broken: the first disagreement.
+    """
+
+    held: int = 0
+    broken: Exception | None = None
+
+    def note(self, error: BaseException | None) -> None:
+        """What an example ended with; whatever hypothesis ends one with for reasons of its own is no disagreement."""
+        if isinstance(error, Exception) and not isinstance(error, HypothesisException):
+            self.broken = self.broken or error
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """One backend, and the loop that it lives on.
@@ -62,6 +81,7 @@ class Bench:
         loop: at rest; each step runs on it for a while.
         kept, prompt, own_tokens: as for QueueModel. Where it is not prompt, an id that has gone does not come
             again: the store remembers for some seconds what it has seen of it.
+        tally: of all examples.
         count_every: statuses are counted after so many steps, and in the end; more than one where counting is dear.
     """
 
@@ -71,6 +91,7 @@ class Bench:
     prompt: bool = True
     own_tokens: bool = False
     count_every: int = 1
+    tally: Tally = field(default_factory=Tally)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -136,7 +157,7 @@ class QueueSteps(RuleBasedStateMachine):
         self.recorded: list[Asked] = []
         self.rescues: list[Asked] = []
         self.gone: set[str] = set()
-        self.older = 0
+        self.older: set[tuple[str, Status]] = set()
         self.numbers = 0
         self.compared = 0
 
@@ -267,8 +288,14 @@ class QueueSteps(RuleBasedStateMachine):
         return sorted(
             mail.id
             for mail in mails
-            if not mail.parked and MOVES[mail.status] and mail.status not in set(REQUEUES) - {Status.FAILED}
+            if not mail.parked and mail.status not in set(REQUEUES) - {Status.FAILED} and self._older_ways(mail)
         )
+
+    def _older_ways(self, mail: Mail) -> list[Status]:
+        """Where to. It does not give back, and brings nothing to a status twice: a record of that is its only lock."""
+        stage = STAGE_BY_WORKING.get(mail.status)
+        back = stage.waiting if stage else Status.READY
+        return sorted(to for to in MOVES[mail.status] if to is not back and (mail.id, to) not in self.older)
 
     def _path(self) -> str:
         self.numbers += 1
