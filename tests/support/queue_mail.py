@@ -76,6 +76,7 @@ class Mail:
         marks: what operators have set without a move, as the history tells of it.
         written: what holders have recorded, by version and token of the claim.
         rescued: until the next claim.
+        reached_unsure: another program has brought it to a callback's stage, and the store may have written down when.
         left: the token that stands in the row, whoever has moved it since; None where only the store knows.
     """
 
@@ -108,6 +109,7 @@ class Mail:
     marks: list[str] = field(default_factory=list)
     written: dict[tuple[int, str], tuple[Status, str | None]] = field(default_factory=dict)
     rescued: Rescue | None = None
+    reached_unsure: bool = False
     left: str | None = ""
 
     @property
@@ -173,7 +175,8 @@ class Mail:
         self.go(move.to, move.note, now)
         if move.forward:
             self.attempts, self.failing, self.error = 0, None, None
-            self.reached = at(now) if move.to in STAMPS_REACHED else self.reached
+            if move.to in STAMPS_REACHED:
+                self.reached, self.reached_unsure = at(now), False
         else:
             self.attempts = self.attempts if move.counts else max(self.attempts - 1, 0)
             self.failing = now if move.failing and self.failing is None else self.failing
@@ -220,7 +223,9 @@ class Mail:
         if self.status in WAITING and not self.parked:
             times.append(("due", self.due, row.due_at))
         if not self.foreign:
-            times += [("lease", self.until, row.lease_until), ("reached", self.reached, row.reached_at)]
+            times.append(("lease", self.until, row.lease_until))
+        if not self.foreign and not self.reached_unsure:
+            times.append(("reached", self.reached, row.reached_at))
         for name, right, told in times:
             insist((right is None) == (told is None), self.id, name, "should be", right, "and is", told)
             if right is not None and told is not None:

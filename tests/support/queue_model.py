@@ -28,6 +28,8 @@ from mailculator.stores.base import Enqueued, Overdue, Recorded, Renewal, Steere
 from mailculator.stores.sought import Sought
 from tests.support.queue_mail import HOLD, SLACK, Mail, Rescue, Span, at, in_model_time, insist
 
+_CALLBACKS = {status for stage in (SENT_CALLBACK, FAILED_CALLBACK) for status in (stage.waiting, stage.working)}
+
 
 class QueueModel:
     """All of them.
@@ -201,7 +203,7 @@ class QueueModel:
             mail.due, mail.parked, mail.foreign = at(self.now), False, False
             mail.token, mail.left, mail.cancelled = None, None, None
             if target in (Status.ACCEPTED, Status.READY):
-                mail.generation, mail.reached = mail.generation + 1, None
+                mail.generation, mail.reached, mail.reached_unsure = mail.generation + 1, None, False
             if mail.ttl is not None and mail.ttl <= self.now:
                 mail.ttl = self.now + ttl_extension
 
@@ -238,7 +240,9 @@ class QueueModel:
         mail = self.mails[email_id]
         mail.reason = reason
         mail.status, mail.foreign, mail.until, mail.token = target, True, None, None
-        mail.left = None if self.own_tokens else mail.left
+        if self.own_tokens:
+            mail.left = None
+            mail.reached_unsure = mail.reached_unsure or target in _CALLBACKS
         mail.version, mail.raised = mail.version + raised, mail.raised + raised
         mail.moved = Span(mail.moved.first, self.now)
         mail.due = Span(min(mail.due.first, self.now), max(mail.due.last, self.now))
