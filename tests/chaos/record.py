@@ -22,6 +22,24 @@ SIZE = "MAILCULATOR_TEST_CHAOS_SIZE"
 COMMIT = "MAILCULATOR_TEST_CHAOS_COMMIT"
 """Short hash of the tree as the run began, with -dirty where it had been changed."""
 FULL, SMALL = "full", "small"
+FAULTS = frozenset(
+    {
+        "lost",
+        "stuck",
+        "falsely final",
+        "set aside",
+        "doubled elsewhere",
+        "second copy elsewhere",
+        "other faults",
+        "other errors",
+        "disagreements",
+        "taken from the living",
+        "restarts of replicas",
+        "without their mark on the disk",
+        "worlds that do not hold",
+    }
+)
+"""Figures of which each has to be 0 for what was promised to hold."""
 _UNFIT = re.compile(r"[^A-Za-z0-9.+-]+")
 
 
@@ -89,6 +107,19 @@ class Record:
         """Of the row that it fills, fit for a file."""
         return _fit(Part(self.part, self.parts).label(f"{self.what}-{self.store}"))
 
+    @property
+    def faults(self) -> dict[str, int | float | str]:
+        """What must not be there, and is."""
+        found: dict[str, int | float | str] = {
+            "lost": self.lost,
+            "stuck": self.stuck,
+            "falsely final": self.falsely_final,
+            "set aside": self.set_aside,
+            "doubled elsewhere": self.doubled_outside,
+            "other faults": self.broken + self.complaints,
+        }
+        return {name: count for name, count in found.items() if count}
+
     def keep(self) -> None:
         """Write it where the environment says, if it says so."""
         _keep(self.name, self.date, asdict(self))
@@ -153,6 +184,11 @@ class Proof:
     def name(self) -> str:
         """Of the row that it fills, fit for a file."""
         return _fit(Part(self.part, self.parts).label(f"{self.what}-{self.on}"))
+
+    @property
+    def faults(self) -> dict[str, int | float | str]:
+        """What must not be there, and is."""
+        return {name: figure for name, figure in self.figures.items() if name in FAULTS and figure}
 
     def keep(self) -> None:
         """Write it where the environment says, if it says so."""

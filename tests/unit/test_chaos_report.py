@@ -226,3 +226,26 @@ def test_a_run_says_what_was_run_and_is_full_only_where_all_of_it_was(monkeypatc
     assert (whole.commit, whole.size, part.size) == ("0123abc-dirty", FULL, SMALL)
     monkeypatch.delenv(SIZE)
     assert Proof.of("faults", "MariaDB", (3,), 60.0, {}).size == SMALL
+
+
+def test_what_is_published_holds() -> None:
+    """The README's promise rests on it: a run that has shown a fault is made again when that is mended."""
+    records, proofs = report.load(report.PROOF)
+    assert records
+    assert proofs
+    published: list[Record | Proof] = [*records, *proofs]
+    assert {one.name: one.faults for one in published if one.faults} == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "faults"),
+    [
+        (RECORD, {}),
+        (changed(lost=1, doubled_outside=2), {"lost": 1, "doubled elsewhere": 2}),
+        (changed(broken=1, complaints=2), {"other faults": 3}),
+        (Proof.of("model", "MariaDB", [7], 1.0, {"examples": 20, "disagreements": 0}), {}),
+        (Proof.of("model", "MariaDB", [7], 1.0, {"examples": 20, "disagreements": 1}), {"disagreements": 1}),
+    ],
+)
+def test_a_record_tells_its_faults(one: Record | Proof, faults: dict[str, int]) -> None:
+    assert one.faults == faults
