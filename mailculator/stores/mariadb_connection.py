@@ -57,6 +57,8 @@ def tls_context(mode: TlsMode, ca_file: Path | None) -> ssl.SSLContext | None:
     except OSError as error:
         message = f"cannot be used: {error.strerror or error}"
         raise ConfigError([Problem("MAILCULATOR_MYSQL_CA_FILE", message)]) from error
+    # Some builds of Python leave it to OpenSSL's own configuration, Debian's among them.
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     if mode == "skip-verify":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
