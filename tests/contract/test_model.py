@@ -104,17 +104,15 @@ def test_whatever_happens_a_store_does_what_the_model_says(
                         suppress_health_check=list(HealthCheck),
                     ),
                 )
-            except FlakyStrategyDefinition:
+            except FlakyStrategyDefinition as flaky:
                 if bench.tally.broken is not None or harness.name != "dynamodb":
-                    raise
+                    raise flaky from bench.tally.broken
             anew += 1
     except BaseException as failure:
         failure.add_note(
             f"again: MAILCULATOR_TEST_MODEL_SEED={chosen} MAILCULATOR_TEST_MODEL_EXAMPLES={examples}"
             f" MAILCULATOR_TEST_MODEL_ON_DYNAMODB={examples} MAILCULATOR_TEST_MODEL_STEPS={STEPS}, in one part"
         )
-        if bench.tally.broken is not None:
-            raise failure from bench.tally.broken
         raise
     figures = {"examples": bench.tally.held, "steps of each, at the most": STEPS, "disagreements": 0}
     Proof.of("model", where(harness), [chosen], time.monotonic() - begun, figures, part=part).keep()
